@@ -1,0 +1,20 @@
+//! Recordings in, samples out: what a file is (`probe`), its decoded blocks (`Recording`), mono (`downmix`) and another rate (`Resampler`).
+//! Knows nothing of networks, notes, queues or HTTP.
+
+mod downmix;
+mod error;
+mod limits;
+mod probe;
+mod recording;
+mod resample;
+mod source;
+mod warning;
+
+pub use downmix::downmix;
+pub use error::Error;
+pub use limits::Limits;
+pub use probe::{Probe, probe};
+pub use recording::{Block, Recording};
+pub use resample::Resampler;
+pub use source::Source;
+pub use warning::Warning;
