@@ -1,0 +1,120 @@
+//! What an operator of a worker can choose. Only values: nothing here connects or starts anything.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+/// Settings of a worker. Every flag can also be given as the environment variable shown beside it.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Address of the API that hands out audio and takes results. Workers need no database and no object store.
+    #[arg(long, env = "WTT_API_URL", default_value = "http://127.0.0.1:8000")]
+    pub api_url: String,
+
+    /// Redis that holds the queue (redis://, rediss://, unix://). Falls back to REDIS_URL, then to a local Redis.
+    #[arg(long, env = "WTT_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+
+    /// Put before every Redis key; for Redis Cluster, or several systems in one Redis.
+    #[arg(long, env = "WTT_REDIS_PREFIX", default_value = "")]
+    pub redis_prefix: String,
+
+    /// Queues to claim from, the most urgent first: a later queue is served only while the earlier ones are empty.
+    #[arg(long, env = "WTT_QUEUES", value_delimiter = ',', default_value = "default")]
+    pub queues: Vec<String>,
+
+    /// Tasks held at a time. More slots fill a GPU's batches better; on a CPU they only make each task slower.
+    #[arg(long, env = "WTT_SLOTS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub slots: u32,
+
+    /// Where networks run: cpu, cuda or cuda:N.
+    #[arg(long, env = "WTT_DEVICE", default_value = "cpu")]
+    pub device: String,
+
+    /// CPU threads of the networks, 0 = all cores. Give each worker of a machine its share, or they slow each other down.
+    #[arg(long, env = "WTT_THREADS", default_value_t = 0)]
+    pub threads: usize,
+
+    /// Folder of converted models (`wtt models pull` fills it). Default: ~/.cache/whatsthetab/models.
+    #[arg(long, env = "WTT_MODELS_DIR")]
+    pub models_dir: Option<PathBuf>,
+
+    /// Name of this worker in Redis: [a-z0-9.-], never used twice. Default: pod or host name and random digits.
+    #[arg(long, env = "WTT_WORKER_ID")]
+    pub worker_id: Option<String>,
+
+    /// How long running tasks may go on after SIGTERM before they are handed back. 0 hands back at once; under Kubernetes
+    /// use the grace period less 10 seconds.
+    #[arg(long, env = "WTT_DRAIN_TIMEOUT_SECONDS", default_value_t = 50)]
+    pub drain_timeout_seconds: u64,
+
+    /// A task whose network shows no progress for so long is given up: its lease ends and it runs again elsewhere.
+    #[arg(long, env = "WTT_STALL_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall_seconds: u64,
+
+    /// Folder for the recordings in work. The worker owns it alone and empties it at start. Default: a new temporary folder.
+    #[arg(long, env = "WTT_TEMP_DIR")]
+    pub temp_dir: Option<PathBuf>,
+
+    /// Name of the pod, as the operator knows it.
+    #[arg(long, env = "WTT_POD", default_value = "")]
+    pub pod: String,
+
+    /// UID of the pod: the operator drains workers by it.
+    #[arg(long, env = "WTT_POD_UID", default_value = "")]
+    pub pod_uid: String,
+
+    /// Name of the worker pool that this worker belongs to.
+    #[arg(long, env = "WTT_POOL", default_value = "")]
+    pub pool: String,
+
+    /// End when standard input closes, which is what happens when the parent dies: tasks are handed back.
+    #[arg(long, env = "WTT_EXIT_WITH_PARENT", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true")]
+    pub exit_with_parent: bool,
+
+    /// The protocol's clocks; tests shorten them, people do not.
+    #[arg(skip)]
+    pub timing: Timing,
+}
+
+/// Intervals of the protocol (docs: the queue's timing table), in one place so that tests can be quick.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// The longest pause between two heartbeats; a shorter lease shortens it to a third of that lease.
+    pub beat: Duration,
+    /// How long `worker:{wid}` outlives the last heartbeat. For display only.
+    pub worker_ttl: Duration,
+    /// The longest wait of an idle worker that hears no hint.
+    pub poll: Duration,
+    /// Between two PROGRESS calls of one task.
+    pub progress: Duration,
+    /// How long an engine may take to obey a cancel before it counts as hung and the process ends.
+    pub engine_stop: Duration,
+    /// For the last calls (RELEASE, deleting the worker's keys) while Redis does not answer.
+    pub farewell: Duration,
+    /// First and longest pause between two runs of a failed task.
+    pub retry_base: Duration,
+    pub retry_cap: Duration,
+    /// First and longest pause between two tries of a call that an outage refused.
+    pub outage_base: Duration,
+    pub outage_cap: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            beat: Duration::from_secs(5),
+            worker_ttl: Duration::from_secs(30),
+            poll: Duration::from_secs(5),
+            progress: Duration::from_millis(500),
+            engine_stop: Duration::from_secs(30),
+            farewell: Duration::from_secs(3),
+            retry_base: Duration::from_secs(5),
+            retry_cap: Duration::from_secs(600),
+            outage_base: Duration::from_millis(200),
+            outage_cap: Duration::from_secs(5),
+        }
+    }
+}
