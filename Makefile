@@ -1,0 +1,60 @@
+# The developer's commands. Each rule is one short step; what needs more than a line lies in scripts/.
+
+SHELL := bash
+# CI builds from Cargo.lock as it was committed; a developer may be in the middle of a change to it.
+LOCKED := $(if $(CI),--locked)
+# The recordings for `make parity`; without any, it makes its own.
+FILES ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories parity recordings clean
+
+help: ## show these commands
+	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
+
+setup: ## bring what is missing: Debian packages, libtorch (nothing to do: a moment, no network)
+	@scripts/setup.sh
+
+setup-cuda: setup ## bring the CUDA side of libtorch too, for machines with an NVIDIA GPU (3 GB more)
+	@scripts/setup-cuda.sh
+
+build: setup ## build target/release/wtt, wtt-api and wtt-worker
+	@echo "build: cargo build --release"
+	@cargo build --release $(LOCKED)
+
+models: build ## get the weights of the default network, once
+	@scripts/models.sh
+
+demo: models ## start everything, transcribe a recording of our own, show the notes
+	@target/release/wtt demo
+
+test: models ## run every test (they start their own Redis and Postgres)
+	@echo "test: cargo test --release --workspace"
+	@cargo test --release --workspace $(LOCKED)
+
+lint: setup ## formatting, clippy, licences and sources of what we depend on
+	@echo "lint: cargo fmt --all --check"
+	@cargo fmt --all --check
+	@echo "lint: cargo deny --offline check bans licenses sources"
+	@cargo fetch --quiet $(LOCKED)
+	@tools=$$(scripts/cargo-deny.sh) && PATH="$$tools:$$PATH" cargo deny --offline check --hide-inclusion-graph bans licenses sources
+	@echo "lint: cargo clippy --release --workspace --all-targets"
+	@cargo clippy --release --workspace --all-targets $(LOCKED) -- -D warnings
+
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+advisories: ## look our dependencies up in the RustSec database (needs the network; not part of CI)
+	@tools=$$(scripts/cargo-deny.sh) && PATH="$$tools:$$PATH" cargo deny check advisories
+
+parity: models ## compare with the published package, live: make parity FILES="a.wav b.flac"
+	@scripts/parity/run.sh $(FILES)
+
+recordings: ## make the test recordings that parity uses, into target/recordings
+	@scripts/parity/run.sh --recordings-only
+
+clean: ## delete what was built (the cache with libtorch and the weights stays)
+	@echo "clean: cargo clean"
+	@cargo clean
