@@ -1,1 +1,21 @@
-//! placeholder
+//! Networks in libtorch and their note decoding: a recording in, notes out.
+//!
+//! The walk of a song: `audio::Recording` -> [`network::Segments`] (lazy, bounded look-ahead) -> the engine's feed ->
+//! [`network::Network::run`] on the thread that owns the device -> outputs in song order -> [`network::Song::notes`] -> notes.
+//!
+//! The only crate that names `tch`. It knows nothing of HTTP, Redis, databases or clusters.
+
+pub mod basic_pitch;
+pub mod device;
+pub mod engine;
+mod error;
+mod guard;
+pub mod network;
+pub mod registry;
+
+pub use device::DeviceChoice;
+pub use engine::{CancelHandle, Engine, EngineConfig, Finished, SongEvent, SongRequest as Song, Stage, Submission};
+pub use error::Error;
+
+/// Every network that this build knows, by the name that users write.
+pub const MODELS: &[&str] = &[basic_pitch::NAME];

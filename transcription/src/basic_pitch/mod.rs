@@ -1,0 +1,23 @@
+//! Basic Pitch (ICASSP 2022, "nmp"): any instrument, 16.7 thousand weights. Native port of the package `basic-pitch` 0.4.0.
+//!
+//! `segments` cuts windows, `front_end` and `model` make three maps of them, `maps` lays the windows' maps end to end,
+//! `decoding` and `bends` find the notes. The package's quirks are kept in parity mode and mended otherwise; each place says so.
+
+pub mod bends;
+pub mod config;
+pub mod decoding;
+mod front_end;
+pub mod maps;
+mod model;
+mod network;
+mod segments;
+mod song;
+
+pub use config::Options;
+pub use model::Model;
+pub use network::BasicPitch;
+pub use segments::{Window, Windows};
+pub use song::{BasicPitchSong, notes_of};
+
+/// The name that users write.
+pub const NAME: &str = "basic-pitch";

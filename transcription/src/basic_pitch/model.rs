@@ -1,0 +1,128 @@
+//! The convolutions: harmonic stacking, then contour, note and onset maps. `basic_pitch/models.py` of 0.4.0, batch norms folded in.
+//! Time runs along the third axis, frequency along the fourth.
+
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use tch::{Device, Tensor};
+
+use super::config::{CONTOURS, KEPT, OVERLAP, PITCHES, WINDOW};
+use super::front_end::{BINS, FrontEnd};
+use crate::Error;
+use crate::registry::tensors::tensor;
+
+/// How far each harmonic lies from the fundamental, in bins: 0.5, 1, 2, ... 7 times its frequency.
+const HARMONIC_SHIFTS: [i64; 8] = [-36, 0, 36, 57, 72, 84, 93, 101];
+
+/// The maps of a batch of windows, the overlap cut off, on the host.
+pub struct BatchMaps {
+    /// `[batch, KEPT, PITCHES]`, as is `onset`.
+    pub note: Vec<f32>,
+    pub onset: Vec<f32>,
+    /// `[batch, KEPT, CONTOURS]`.
+    pub contour: Vec<f32>,
+    /// Each window's range of log power, dB.
+    pub log_spread_db: Vec<f32>,
+}
+
+struct Convolution {
+    weight: Tensor,
+    bias: Tensor,
+    stride: [i64; 2],
+    padding: [i64; 2],
+}
+
+impl Convolution {
+    fn load(weights: &SafeTensors<'_>, name: &str, shape: [i64; 4], stride: i64, padding: [i64; 2], device: Device) -> Result<Self, Error> {
+        Ok(Convolution {
+            weight: tensor(weights, &format!("{name}.weight"), &shape, device)?,
+            bias: tensor(weights, &format!("{name}.bias"), &shape[..1], device)?,
+            stride: [1, stride],
+            padding,
+        })
+    }
+
+    fn forward(&self, xs: &Tensor) -> Result<Tensor, Error> {
+        Ok(xs.f_conv2d(&self.weight, Some(&self.bias), self.stride, self.padding, [1, 1], 1)?)
+    }
+}
+
+/// The loaded network.
+pub struct Model {
+    device: Device,
+    front_end: FrontEnd,
+    contour_hidden: Convolution,
+    contour: Convolution,
+    note_hidden: Convolution,
+    note: Convolution,
+    onset_hidden: Convolution,
+    onset: Convolution,
+}
+
+impl Model {
+    /// Loads converted weights (see `registry::convert`).
+    pub fn load(file: &Path, device: Device) -> Result<Self, Error> {
+        let bytes = fs_err::read(file).map_err(|source| Error::Store { what: "cannot read the weights of basic-pitch".into(), source })?;
+        let weights = SafeTensors::deserialize(&bytes)
+            .map_err(|error| Error::ModelDamaged { name: super::NAME.into(), reason: error.to_string() })?;
+        let conv = |name, shape, stride, padding| Convolution::load(&weights, name, shape, stride, padding, device);
+        Ok(Model {
+            device,
+            front_end: FrontEnd::load(&weights, device)?,
+            contour_hidden: conv("contour_hidden", [8, 8, 3, 39], 1, [1, 19])?,
+            contour: conv("contour", [1, 8, 5, 5], 1, [2, 2])?,
+            note_hidden: conv("note_hidden", [32, 1, 7, 7], 3, [3, 2])?,
+            note: conv("note", [1, 32, 7, 3], 1, [3, 1])?,
+            onset_hidden: conv("onset_hidden", [32, 8, 5, 5], 3, [2, 1])?,
+            onset: conv("onset", [1, 33, 3, 3], 1, [1, 1])?,
+        })
+    }
+
+    /// Runs a batch of windows of `WINDOW` samples each.
+    pub fn forward<'a>(&self, windows: impl ExactSizeIterator<Item = &'a [f32]>) -> Result<BatchMaps, Error> {
+        let batch = windows.len();
+        let mut samples = Vec::with_capacity(batch * WINDOW);
+        windows.for_each(|window| samples.extend_from_slice(window));
+        let _no_grad = tch::no_grad_guard();
+        let samples = Tensor::f_from_slice(&samples)?.f_view([batch as i64, WINDOW as i64])?.f_to_device(self.device)?;
+        let (spectrum, spread) = self.front_end.forward(&samples)?;
+        let stacked = stack_harmonics(&spectrum)?;
+        let contour = self.contour.forward(&self.contour_hidden.forward(&stacked)?.f_relu()?)?.f_sigmoid()?;
+        let note = self.note.forward(&self.note_hidden.forward(&contour)?.f_relu()?)?.f_sigmoid()?;
+        let onset_hidden = self.onset_hidden.forward(&stacked)?.f_relu()?;
+        let onset = self.onset.forward(&Tensor::f_cat(&[&note, &onset_hidden], 1)?)?.f_sigmoid()?;
+        Ok(BatchMaps {
+            note: kept(&note, batch * KEPT * PITCHES)?,
+            onset: kept(&onset, batch * KEPT * PITCHES)?,
+            contour: kept(&contour, batch * KEPT * CONTOURS)?,
+            log_spread_db: to_host(&spread, batch)?,
+        })
+    }
+}
+
+/// `HarmonicStacking` (`nn.py`): the spectrum `[batch, FRAMES, BINS]` shifted by each harmonic -> `[batch, 8, FRAMES, CONTOURS]`.
+/// What a shift brings in is zero, not the batch norm of zero.
+fn stack_harmonics(spectrum: &Tensor) -> Result<Tensor, Error> {
+    let mut channels = Vec::with_capacity(HARMONIC_SHIFTS.len());
+    for shift in HARMONIC_SHIFTS {
+        let channel = if shift >= 0 {
+            let width = (BINS - shift).min(CONTOURS as i64);
+            spectrum.f_narrow(2, shift, width)?.f_constant_pad_nd([0, CONTOURS as i64 - width])?
+        } else {
+            spectrum.f_narrow(2, 0, CONTOURS as i64 + shift)?.f_constant_pad_nd([-shift, 0])?
+        };
+        channels.push(channel);
+    }
+    Ok(Tensor::f_stack(&channels, 1)?)
+}
+
+/// Cuts half an overlap from both ends of `[batch, 1, FRAMES, bins]` and brings the rest to the host.
+fn kept(map: &Tensor, length: usize) -> Result<Vec<f32>, Error> {
+    to_host(&map.f_narrow(2, OVERLAP as i64 / 2, KEPT as i64)?, length)
+}
+
+fn to_host(map: &Tensor, length: usize) -> Result<Vec<f32>, Error> {
+    let mut host = vec![0f32; length];
+    map.f_contiguous()?.f_to_device(Device::Cpu)?.f_copy_data(&mut host, length)?;
+    Ok(host)
+}

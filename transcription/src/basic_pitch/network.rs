@@ -1,0 +1,46 @@
+//! Basic Pitch as the engine sees it: a one-shot network that pulls one batch of windows and gives its maps.
+
+use super::config::{CONTOURS, KEPT, PITCHES};
+use super::maps::WindowMaps;
+use super::{Model, Window};
+use crate::Error;
+use crate::network::{Feed, Network, Sink};
+
+/// The network with its batch size.
+pub struct BasicPitch {
+    model: Model,
+    rows: usize,
+}
+
+impl BasicPitch {
+    /// `rows`: windows a batch. A few keep a CPU's caches warm; a GPU is bound by launches and wants many.
+    pub fn new(model: Model, rows: usize) -> Self {
+        BasicPitch { model, rows }
+    }
+}
+
+impl Network for BasicPitch {
+    type Segment = Window;
+    type Output = WindowMaps;
+
+    fn run(&mut self, feed: &mut dyn Feed<Window>, sink: &mut dyn Sink<WindowMaps>) -> Result<(), Error> {
+        let batch = feed.pull(self.rows);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let maps = self.model.forward(batch.iter().map(|(_, window)| window.samples.as_slice()))?;
+        let finished = batch.into_iter().enumerate().map(|(row, (ticket, window))| {
+            let pitches = row * KEPT * PITCHES..(row + 1) * KEPT * PITCHES;
+            let maps = WindowMaps {
+                note: maps.note[pitches.clone()].to_vec(),
+                onset: maps.onset[pitches].to_vec(),
+                contour: maps.contour[row * KEPT * CONTOURS..(row + 1) * KEPT * CONTOURS].to_vec(),
+                log_spread_db: maps.log_spread_db[row],
+                song_samples: window.song_samples,
+            };
+            (ticket, maps)
+        });
+        sink.emit(finished.collect());
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! Which weights exist, where they lie, and whether they are the ones that were converted. No download happens but in `pull`.
+
+mod convert;
+mod pull;
+pub(crate) mod tensors;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::basic_pitch;
+pub use pull::PullSource;
+
+/// What is known of a model before anything is installed.
+struct Known {
+    name: &'static str,
+    description: &'static str,
+    licence: &'static str,
+    /// SHA-256 of the converted safetensors: the conversion is deterministic, so other bytes are other weights.
+    digest: &'static str,
+}
+
+const KNOWN: &[Known] = &[Known {
+    name: basic_pitch::NAME,
+    description: "any instrument, light (16.7 thousand weights), pitch bends",
+    licence: "Apache-2.0 (code and weights)",
+    digest: "unset",
+}];
+
+/// A model as `wtt models list` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelInfo {
+    pub name: String,
+    pub description: String,
+    pub licence: String,
+    pub installed: bool,
+    /// `sha256:...` of the installed weights.
+    pub digest: String,
+    pub path: PathBuf,
+}
+
+/// Says where installed weights came from; lies beside them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    name: String,
+    source: String,
+    source_sha256: String,
+    licence: String,
+    digest: String,
+}
+
+/// Weights that were found and verified.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    pub file: PathBuf,
+    /// `sha256:...`
+    pub digest: String,
+}
+
+/// A folder of models, one folder each.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Store { folder: folder.into() }
+    }
+
+    /// `WTT_MODELS_DIR`, else `whatsthetab/models` in the user's cache.
+    pub fn default_dir() -> PathBuf {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        set("WTT_MODELS_DIR").unwrap_or_else(|| {
+            set("XDG_CACHE_HOME")
+                .or_else(|| set("HOME").map(|home| home.join(".cache")))
+                .unwrap_or_else(std::env::temp_dir)
+                .join("whatsthetab/models")
+        })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Every model that this build knows.
+    pub fn list(&self) -> Vec<ModelInfo> {
+        KNOWN
+            .iter()
+            .map(|known| {
+                let path = self.file(known.name);
+                ModelInfo {
+                    name: known.name.into(),
+                    description: known.description.into(),
+                    licence: known.licence.into(),
+                    installed: path.is_file(),
+                    digest: format!("sha256:{}", known.digest),
+                    path,
+                }
+            })
+            .collect()
+    }
+
+    /// The weights of an installed model, their digest checked.
+    pub fn installed(&self, name: &str) -> Result<Installed, Error> {
+        let known = known(name)?;
+        let file = self.file(name);
+        if !file.is_file() {
+            return Err(Error::ModelMissing { name: name.into(), dir: self.folder.display().to_string() });
+        }
+        let bytes = fs_err::read(&file).map_err(|source| Error::Store { what: format!("cannot read the weights of `{name}`"), source })?;
+        let digest = hex::encode(Sha256::digest(&bytes));
+        if digest != known.digest {
+            let reason = format!("`{}` has the digest {digest}, {} was expected", file.display(), known.digest);
+            return Err(Error::ModelDamaged { name: name.into(), reason });
+        }
+        Ok(Installed { file, digest: format!("sha256:{digest}") })
+    }
+
+    /// Installs a model; true when something was done, false when it was there and whole.
+    pub fn pull(&self, name: &str, source: &PullSource, force: bool) -> Result<bool, Error> {
+        let known = known(name)?;
+        if !force && self.installed(name).is_ok() {
+            return Ok(false);
+        }
+        let pulled = pull::fetch(name, source)?;
+        let weights = convert::basic_pitch(&pulled.onnx).map_err(|reason| Error::Pull { name: name.into(), reason })?;
+        let digest = hex::encode(Sha256::digest(&weights));
+        if digest != known.digest {
+            let reason = format!("the conversion gave {digest}, {} was expected; this is another version of the model", known.digest);
+            return Err(Error::Pull { name: name.into(), reason });
+        }
+        let manifest = Manifest {
+            name: name.into(),
+            source: pulled.source,
+            source_sha256: pulled.sha256,
+            licence: known.licence.into(),
+            digest: format!("sha256:{digest}"),
+        };
+        self.write(name, &weights, &manifest)
+            .map_err(|source| Error::Store { what: format!("cannot write `{name}` into `{}`", self.folder.display()), source })?;
+        Ok(true)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name).join("model.safetensors")
+    }
+
+    /// The weights come last and by rename: a model is there whole or not at all.
+    fn write(&self, name: &str, weights: &[u8], manifest: &Manifest) -> std::io::Result<()> {
+        let folder = self.folder.join(name);
+        fs_err::create_dir_all(&folder)?;
+        let place = |file: &str, bytes: &[u8]| -> std::io::Result<()> {
+            let mut partial = tempfile::NamedTempFile::new_in(&folder)?;
+            std::io::Write::write_all(&mut partial, bytes)?;
+            partial.as_file().sync_all()?;
+            let mut open = partial.as_file().metadata()?.permissions();
+            std::os::unix::fs::PermissionsExt::set_mode(&mut open, 0o644);
+            partial.as_file().set_permissions(open)?;
+            partial.persist(folder.join(file)).map_err(|error| error.error)?;
+            Ok(())
+        };
+        place("manifest.json", &serde_json::to_vec_pretty(manifest)?)?;
+        place("model.safetensors", weights)
+    }
+}
+
+fn known(name: &str) -> Result<&'static Known, Error> {
+    KNOWN.iter().find(|known| known.name == name).ok_or_else(|| Error::ModelUnknown { name: name.into() })
+}
+
+/// Checks a song's options before it is queued or run.
+pub fn parse_options(model: &str, options: &serde_json::Map<String, serde_json::Value>) -> Result<(), Error> {
+    known(model)?;
+    basic_pitch::Options::parse(options).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_model_names_the_command_and_a_damaged_one_its_cure() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let missing = store.installed("basic-pitch").unwrap_err();
+        assert!(missing.to_string().contains("wtt models pull basic-pitch"), "{missing}");
+        assert!(!store.list()[0].installed);
+        fs_err::create_dir_all(folder.path().join("basic-pitch")).unwrap();
+        fs_err::write(folder.path().join("basic-pitch/model.safetensors"), b"half").unwrap();
+        let damaged = store.installed("basic-pitch").unwrap_err();
+        assert!(matches!(damaged, Error::ModelDamaged { .. }), "{damaged}");
+        assert!(damaged.to_string().contains("--force"), "{damaged}");
+    }
+
+    #[test]
+    fn unknown_models_are_refused() {
+        assert!(matches!(Store::new("x").installed("nmp"), Err(Error::ModelUnknown { .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_no_wheel_is_refused_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weights.whl");
+        fs_err::write(&file, b"not a zip").unwrap();
+        let store = Store::new(folder.path().join("models"));
+        let error = store.pull("basic-pitch", &PullSource::File { path: file, sha256: None }, false).unwrap_err();
+        assert!(matches!(error, Error::Pull { .. }), "{error}");
+        assert!(!folder.path().join("models").exists());
+    }
+}
