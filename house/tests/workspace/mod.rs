@@ -6,11 +6,12 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     Dev,
     Build,
+    #[default]
     #[serde(other)]
     Normal,
 }
@@ -58,12 +59,6 @@ struct Edge {
 struct EdgeKind {
     #[serde(default, deserialize_with = "kind")]
     kind: Kind,
-}
-
-impl Default for Kind {
-    fn default() -> Self {
-        Self::Normal
-    }
 }
 
 /// Cargo writes `null` for an ordinary dependency.

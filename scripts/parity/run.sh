@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Sets up the published package in an environment of its own and compares our output with it.
+# usage: run.sh [--recordings-only] [FILE...]   (without files: recordings made on the spot)
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source scripts/setup/common.sh
+
+requirements=scripts/parity/requirements.txt
+
+# The wheels are pinned for these two.
+find_python() {
+    local candidate
+    for candidate in python3 python3.11 python3.12; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    die "parity needs Python 3.11 or 3.12, for which $requirements is pinned"
+}
+
+# Prints the environment's python; builds it beside and renames it, so that half of one is never used.
+environment() {
+    local python version venv work
+    python=$(find_python)
+    version=$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')
+    venv="$cache/parity-$(sha256sum <"$requirements" | cut -c1-12)-py$version"
+    if [ ! -e "$venv/.complete" ]; then
+        say "installing the published package into $venv (300 MB, once)" >&2
+        mkdir -p "$cache"
+        rm -rf "$venv"
+        "$python" -m venv "$venv" || die "no environment could be made; install it: apt-get install python3-venv"
+        "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+            --requirement "$requirements" >&2 || die "the installation failed; the lines above say why"
+        touch "$venv/.complete"
+    fi
+    printf '%s\n' "$venv/bin/python3"
+}
+
+python=$(environment)
+if [ "${1:-}" = --recordings-only ]; then
+    exec "$python" scripts/parity/make_recordings.py target/recordings
+fi
+
+files=()
+for file in "$@"; do
+    case $file in /*) files+=("$file") ;; *) files+=("$caller/$file") ;; esac
+done
+if [ ${#files[@]} = 0 ]; then
+    "$python" scripts/parity/make_recordings.py target/recordings
+    for file in target/recordings/*; do
+        files+=("$file")
+    done
+fi
+exec "$python" scripts/parity/compare.py "${files[@]}"
