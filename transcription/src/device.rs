@@ -40,7 +40,7 @@ impl std::fmt::Display for DeviceChoice {
 
 impl DeviceChoice {
     /// Loads what the device needs and checks that it is there.
-    pub(crate) fn open(self) -> Result<tch::Device, Error> {
+    pub fn open(self) -> Result<tch::Device, Error> {
         let DeviceChoice::Cuda(index) = self else { return Ok(tch::Device::Cpu) };
         let unavailable = |reason: String| Error::DeviceUnavailable { device: self.to_string(), reason };
         load_cuda().map_err(unavailable)?;

@@ -10,12 +10,14 @@ pub mod device;
 pub mod engine;
 mod error;
 mod guard;
+mod midi;
 pub mod network;
 pub mod registry;
 
 pub use device::DeviceChoice;
 pub use engine::{CancelHandle, Engine, EngineConfig, Finished, SongEvent, SongRequest as Song, Stage, Submission};
 pub use error::Error;
+pub use midi::midi;
 
 /// Every network that this build knows, by the name that users write.
 pub const MODELS: &[&str] = &[basic_pitch::NAME];

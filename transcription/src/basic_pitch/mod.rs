@@ -3,6 +3,7 @@
 //! `segments` cuts windows, `front_end` and `model` make three maps of them, `maps` lays the windows' maps end to end,
 //! `decoding` and `bends` find the notes. The package's quirks are kept in parity mode and mended otherwise; each place says so.
 
+pub mod analysis;
 pub mod bends;
 pub mod config;
 pub mod decoding;

@@ -1,6 +1,6 @@
 //! Basic Pitch as the engine sees it: a one-shot network that pulls one batch of windows and gives its maps.
 
-use super::config::{CONTOURS, KEPT, PITCHES};
+use super::analysis::row_of;
 use super::maps::WindowMaps;
 use super::{Model, Window};
 use crate::Error;
@@ -30,15 +30,7 @@ impl Network for BasicPitch {
         }
         let maps = self.model.forward(batch.iter().map(|(_, window)| window.samples.as_slice()))?;
         let finished = batch.into_iter().enumerate().map(|(row, (ticket, window))| {
-            let pitches = row * KEPT * PITCHES..(row + 1) * KEPT * PITCHES;
-            let maps = WindowMaps {
-                note: maps.note[pitches.clone()].to_vec(),
-                onset: maps.onset[pitches].to_vec(),
-                contour: maps.contour[row * KEPT * CONTOURS..(row + 1) * KEPT * CONTOURS].to_vec(),
-                log_spread_db: maps.log_spread_db[row],
-                song_samples: window.song_samples,
-            };
-            (ticket, maps)
+            (ticket, row_of(&maps, row, window.song_samples))
         });
         sink.emit(finished.collect());
         Ok(())

@@ -13,7 +13,7 @@ pub struct Window {
 }
 
 /// Cuts samples that come in pieces. A full window is never the last one, since the next one starts inside it.
-pub struct Cutter {
+pub(super) struct Cutter {
     pending: Vec<f32>,
     seen: usize,
 }
@@ -26,13 +26,13 @@ impl Default for Cutter {
 
 impl Cutter {
     /// Room for more samples, to be added at the end.
-    pub fn extend(&mut self, samples: &[f32]) {
+    pub(super) fn extend(&mut self, samples: &[f32]) {
         self.seen += samples.len();
         self.pending.extend_from_slice(samples);
     }
 
     /// The next full window.
-    pub fn full(&mut self) -> Option<Window> {
+    pub(super) fn full(&mut self) -> Option<Window> {
         if self.pending.len() < WINDOW {
             return None;
         }
@@ -41,11 +41,15 @@ impl Cutter {
         Some(Window { samples, song_samples: None })
     }
 
-    /// What is left when the song has ended.
-    pub fn last(&mut self) -> Window {
-        let mut samples = std::mem::take(&mut self.pending);
+    /// The next of the windows that are left when the song has ended, filled with zeros; `None` after the last.
+    pub(super) fn last(&mut self) -> Option<Window> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let mut samples = self.pending.clone();
         samples.resize(WINDOW, 0.0);
-        Window { samples, song_samples: Some(self.seen) }
+        self.pending.drain(..WINDOW_HOP.min(self.pending.len()));
+        Some(Window { samples, song_samples: self.pending.is_empty().then_some(self.seen) })
     }
 }
 
@@ -57,7 +61,6 @@ pub struct Windows {
     mono: Vec<f32>,
     resampled: Vec<f32>,
     ended: bool,
-    done: bool,
 }
 
 impl Windows {
@@ -70,7 +73,6 @@ impl Windows {
             mono: Vec::new(),
             resampled: Vec::new(),
             ended: false,
-            done: false,
         })
     }
 
@@ -107,12 +109,8 @@ impl Segments for Windows {
             if let Some(window) = self.cutter.full() {
                 return Ok(Some(window));
             }
-            if self.done {
-                return Ok(None);
-            }
             if self.ended {
-                self.done = true;
-                return Ok(Some(self.cutter.last()));
+                return Ok(self.cutter.last());
             }
             self.read()?;
         }
@@ -148,7 +146,7 @@ mod tests {
                     cutter.extend(part);
                     windows.extend(std::iter::from_fn(|| cutter.full()));
                 }
-                windows.push(cutter.last());
+                windows.extend(std::iter::from_fn(|| cutter.last()));
                 assert_eq!(windows.len(), package_starts(samples), "{samples} samples");
                 for (index, window) in windows.iter().enumerate() {
                     assert_eq!(window.samples.len(), WINDOW);

@@ -26,7 +26,7 @@ const KNOWN: &[Known] = &[Known {
     name: basic_pitch::NAME,
     description: "any instrument, light (16.7 thousand weights), pitch bends",
     licence: "Apache-2.0 (code and weights)",
-    digest: "unset",
+    digest: "24e38d99c81d965cdb78e494cc08c5864c65f16b22c1398547183e4304800574",
 }];
 
 /// A model as `wtt models list` shows it.

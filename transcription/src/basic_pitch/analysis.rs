@@ -1,0 +1,60 @@
+//! The network over a whole song without the engine: for comparisons with the package, which want the maps themselves.
+
+use super::maps::{Maps, WindowMaps};
+use super::model::BatchMaps;
+use super::config::{CONTOURS, KEPT, PITCHES};
+use super::segments::Cutter;
+use super::{Model, Window, Windows};
+use crate::Error;
+use crate::network::Segments;
+
+/// A song's maps and how loud its windows range.
+pub struct Analysis {
+    pub maps: Maps,
+    /// One value a window, dB.
+    pub log_spread_db: Vec<f32>,
+}
+
+/// All windows of a recording.
+pub fn windows_of_recording(mut windows: Windows) -> Result<Vec<Window>, Error> {
+    std::iter::from_fn(|| windows.next().transpose()).collect()
+}
+
+/// All windows of samples that are at 22,050 Hz already.
+pub fn windows_of_samples(samples: &[f32]) -> Vec<Window> {
+    let mut cutter = Cutter::default();
+    cutter.extend(samples);
+    let mut windows: Vec<Window> = std::iter::from_fn(|| cutter.full()).collect();
+    windows.extend(std::iter::from_fn(|| cutter.last()));
+    windows
+}
+
+/// Runs the network `rows` windows at a time.
+pub fn analyse(model: &Model, windows: &[Window], rows: usize, parity: bool) -> Result<Analysis, Error> {
+    let mut maps = Maps::default();
+    let mut log_spread_db = Vec::with_capacity(windows.len());
+    let mut song_samples = 0;
+    for batch in windows.chunks(rows.max(1)) {
+        let out = model.forward(batch.iter().map(|window| window.samples.as_slice()))?;
+        for (row, window) in batch.iter().enumerate() {
+            let window_maps = row_of(&out, row, window.song_samples);
+            log_spread_db.push(window_maps.log_spread_db);
+            maps.push(&window_maps);
+            song_samples = window.song_samples.unwrap_or(song_samples);
+        }
+    }
+    maps.cut(song_samples, parity);
+    Ok(Analysis { maps, log_spread_db })
+}
+
+/// One window's part of a batch.
+pub(super) fn row_of(batch: &BatchMaps, row: usize, song_samples: Option<usize>) -> WindowMaps {
+    let pitches = row * KEPT * PITCHES..(row + 1) * KEPT * PITCHES;
+    WindowMaps {
+        note: batch.note[pitches.clone()].to_vec(),
+        onset: batch.onset[pitches].to_vec(),
+        contour: batch.contour[row * KEPT * CONTOURS..(row + 1) * KEPT * CONTOURS].to_vec(),
+        log_spread_db: batch.log_spread_db[row],
+        song_samples,
+    }
+}
