@@ -2,11 +2,18 @@
 //! Knows nothing of networks, notes, queues or HTTP.
 
 mod downmix;
+mod edits;
 mod error;
+mod frames;
+mod guard;
 mod limits;
+mod open;
+mod packets;
 mod probe;
 mod recording;
 mod resample;
+mod riff;
+mod sniff;
 mod source;
 mod warning;
 

@@ -1,7 +1,9 @@
-//! Where the bytes of a recording come from.
+//! Where the bytes of a recording come from, and the shape in which the demuxers want them.
 
 use std::fs::File;
-use std::io::{Cursor, Read, Seek};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+
+use symphonia::core::io::MediaSource;
 
 /// Seekable bytes: a file, memory, or ranged reads of a remote object.
 pub trait Source: Read + Seek + Send + Sync {
@@ -18,5 +20,96 @@ impl Source for File {
 impl Source for Cursor<Vec<u8>> {
     fn byte_len(&self) -> Option<u64> {
         Some(self.get_ref().len() as u64)
+    }
+}
+
+/// A source of known length in which a few header bytes may read differently than they are stored.
+pub(crate) struct Media {
+    inner: Box<dyn Source>,
+    len: u64,
+    position: u64,
+    patches: Vec<Patch>,
+}
+
+/// Bytes that stand for the stored ones from `offset` on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Patch {
+    pub(crate) offset: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Media {
+    pub(crate) fn new(mut inner: Box<dyn Source>) -> io::Result<Self> {
+        let len = match inner.byte_len() {
+            Some(len) => len,
+            None => inner.seek(SeekFrom::End(0))?,
+        };
+        inner.seek(SeekFrom::Start(0))?;
+        Ok(Media { inner, len, position: 0, patches: Vec::new() })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn patch(&mut self, patches: Vec<Patch>) {
+        self.patches = patches;
+    }
+
+    /// Up to `count` bytes from `offset` on; fewer at the end.
+    pub(crate) fn read_at(&mut self, offset: u64, count: usize) -> io::Result<Vec<u8>> {
+        self.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        Read::by_ref(self).take(count as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl Read for Media {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        for patch in &self.patches {
+            for (index, byte) in patch.bytes.iter().enumerate() {
+                let at = patch.offset + index as u64;
+                if at >= self.position && at < self.position + count as u64 {
+                    // The difference is below count, a usize.
+                    buffer[usize::try_from(at - self.position).unwrap_or(0)] = *byte;
+                }
+            }
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Media {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.position = self.inner.seek(to)?;
+        Ok(self.position)
+    }
+}
+
+impl MediaSource for Media {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_are_seen_by_any_read() {
+        let mut media = Media::new(Box::new(Cursor::new((0..20).collect()))).unwrap();
+        media.patch(vec![Patch { offset: 3, bytes: vec![100, 101, 102] }]);
+        assert_eq!(media.len(), 20);
+        assert_eq!(media.read_at(2, 5).unwrap(), [2, 100, 101, 102, 6]);
+        assert_eq!(media.read_at(4, 1).unwrap(), [101]);
+        assert_eq!(media.read_at(18, 9).unwrap(), [18, 19]);
     }
 }
