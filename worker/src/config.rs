@@ -21,7 +21,12 @@ pub struct Config {
     pub redis_prefix: String,
 
     /// Queues to claim from, the most urgent first: a later queue is served only while the earlier ones are empty.
-    #[arg(long, env = "WTT_QUEUES", value_delimiter = ',', default_value = "default")]
+    #[arg(
+        long,
+        env = "WTT_QUEUES",
+        value_delimiter = ',',
+        default_value = "default"
+    )]
     pub queues: Vec<String>,
 
     /// Tasks held at a time. More slots fill a GPU's batches better; on a CPU they only make each task slower.
