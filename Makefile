@@ -25,7 +25,7 @@ build: setup ## build target/release/wtt, wtt-api and wtt-worker
 	@cargo build --release $(LOCKED)
 
 models: build ## get the weights of the default network, once
-	@scripts/models.sh
+	@target/release/wtt models pull basic-pitch
 
 demo: models ## start everything, transcribe a recording of our own, show the notes
 	@target/release/wtt demo

@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/setup/common.sh
 source scripts/setup/prerequisites.sh
 source scripts/setup/packages.sh
+source scripts/setup/download.sh
 source scripts/setup/libtorch.sh
 
 check_prerequisites

@@ -5,6 +5,7 @@ A note depends on comparisons alone: note values with the frame threshold, onset
 the notes are alike. So each different note must have a comparison beside it that flipped, or touch another different note that has one.
 """
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -58,11 +59,14 @@ class Flips:
             for flip in self.all
             if abs(flip.bin - (note.pitch - 21)) <= 1 and note.start_frame - REACH <= flip.frame <= note.end_frame + REACH
         ]
-        rounding = abs((127 * note.amplitude) % 1 - 0.5) / 127
-        if rounding <= TOLERANCE:
-            near.append(Flip(note.start_frame, note.pitch - 21, "127 x amplitude, rounded", rounding))
         near += self._order(note)
         return sorted(near, key=lambda flip: flip.margin)
+
+    @staticmethod
+    def rounding(note):
+        """How near 127 x amplitude is to the edge between two velocities."""
+        margin = abs((127 * note.amplitude) % 1 - 0.5) / 127
+        return Flip(note.start_frame, note.pitch - 21, "127 x amplitude, rounded", margin)
 
     def _order(self, note):
         """The largest cell around a note, where it is not the same cell on both maps."""
@@ -78,8 +82,13 @@ class Flips:
 def explain(different, flips):
     """For each different note its deciding flip, own or of a different note that it touches; None where there is none within the tolerance."""
     deciding = {}
+    places = collections.Counter((note.pitch, note.start_frame, note.end_frame) for note in different)
     for note in different:
-        near = flips.beside(note)
+        if places[(note.pitch, note.start_frame, note.end_frame)] == 2:
+            # The same note on both sides, but for its velocity.
+            near = [flips.rounding(note)]
+        else:
+            near = flips.beside(note)
         # Every flip beside a note must have been close; one that was not is a wrong value, not a close call.
         if near and all(flip.margin <= TOLERANCE for flip in near):
             deciding[note] = near[0]

@@ -24,27 +24,16 @@ libtorch_listing() {
 
 libtorch_is_whole() { [ -d "$1/lib" ] && [ -d "$1/include" ] && [ "$(libtorch_listing "$1" 2>/dev/null)" = "$(cat "$manifest")" ]; }
 
-# pip_download DIR REQUIREMENTS: exactly those files, whatever Python and pip are here.
-pip_download() {
-    local python
-    python=$(python_with_pip) || die "no pip, and no private environment could be made for one; install it: apt-get install python3-venv"
-    "$python" -m pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps --require-hashes --only-binary=:all: \
-        --implementation cp --python-version 3.11 --abi cp311 --abi none \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_25_x86_64 \
-        --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
-        --dest "$1" --requirement "$2"
-}
-
 build_libtorch() {
     local work
     work=$(mktemp -d "$cache/.libtorch-XXXXXX")
     # shellcheck disable=SC2064
     trap "rm -rf '$work'" EXIT
     say "downloading libtorch 2.11.0 (three wheels, 540 MB; once)"
-    pip_download "$work/wheels" scripts/setup/libtorch-requirements.txt || die "the download failed; the lines above say why"
+    pip_download "$work/wheels" scripts/setup/libtorch-requirements.txt
     say "unpacking it into $libtorch"
     mkdir "$work/stage"
-    python3 scripts/setup/unpack_wheels.py "$work/wheels" "$work/stage"
+    python3 scripts/setup/unpack_wheels.py cpu "$work/wheels" "$work/stage"
     libtorch_is_whole "$work/stage" || die "what came out of the wheels is not what $manifest says; disk full, or a changed requirements file?"
     libtorch_fingerprint "$work/stage" >"$work/stage/.stamp"
     if [ -e "$libtorch" ]; then mv "$libtorch" "$work/old"; fi
