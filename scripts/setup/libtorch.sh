@@ -26,6 +26,8 @@ libtorch_is_whole() { [ -d "$1/lib" ] && [ -d "$1/include" ] && [ "$(libtorch_li
 
 build_libtorch() {
     local work
+    # What an interrupted set-up left behind; the lock is ours.
+    rm -rf "$cache"/.libtorch-??????
     work=$(mktemp -d "$cache/.libtorch-XXXXXX")
     # shellcheck disable=SC2064
     trap "rm -rf '$work'" EXIT
