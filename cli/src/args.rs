@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 use url::Url;
 
 use crate::{
-    cancel, debug, delete, demo, get, list, models, retry, status, submit, transcribe, up, watch, worker,
+    cancel, debug, delete, demo, get, list, models, retry, status, submit, transcribe, up, watch,
+    worker,
 };
 
 const EXAMPLES: &str = "\
@@ -99,7 +100,12 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 #[command(next_help_heading = "Server")]
 pub(crate) struct Server {
     /// Address of the server
-    #[arg(long, env = "WTT_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    #[arg(
+        long,
+        env = "WTT_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8000"
+    )]
     pub(crate) server: Url,
 
     /// API key; a server on another machine always asks for one
@@ -109,4 +115,38 @@ pub(crate) struct Server {
     /// File that holds the API key (read only where no key is given directly)
     #[arg(long, env = "WTT_API_KEY_FILE", value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound_and_every_flag_can_come_from_the_environment() {
+        let mut tree = Cli::command();
+        tree.build();
+        tree.clone().debug_assert();
+        for command in tree
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set() && command.get_name() != "help")
+        {
+            for flag in command
+                .get_arguments()
+                .filter(|flag| flag.get_long().is_some_and(|long| long != "help"))
+            {
+                let path = format!("wtt {} --{}", command.get_name(), flag.get_id());
+                let variable = flag
+                    .get_env()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or_default();
+                assert!(variable.starts_with("WTT_"), "{path} has no variable WTT_*");
+                assert!(
+                    flag.get_help().is_some(),
+                    "{path} does not say what it is for"
+                );
+            }
+        }
+    }
 }

@@ -8,7 +8,9 @@ use crate::job::Job;
 use crate::{failure, ui};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A worker that has it stops within seconds; what it found so far is dropped. `wtt retry` runs it again.")]
+#[command(
+    after_help = "A worker that has it stops within seconds; what it found so far is dropped. `wtt retry` runs it again."
+)]
 pub(crate) struct Args {
     /// Ids of the transcriptions
     #[arg(required = true, value_name = "ID")]

@@ -44,8 +44,14 @@ impl Client {
             // A proxy of the environment is for the world outside; it would look for the server on its own machine.
             builder = builder.no_proxy();
         }
-        let http = builder.build().context("failed to set up the HTTP client")?;
-        Ok(Client { http, base, key: key(server)? })
+        let http = builder
+            .build()
+            .context("failed to set up the HTTP client")?;
+        Ok(Client {
+            http,
+            base,
+            key: key(server)?,
+        })
     }
 
     pub(crate) fn server(&self) -> &str {
@@ -68,13 +74,18 @@ impl Client {
     }
 
     /// The newest `limit` transcriptions, page by page.
-    pub(crate) async fn list(&self, state: Option<State>, limit: usize) -> anyhow::Result<Vec<Value>> {
+    pub(crate) async fn list(
+        &self,
+        state: Option<State>,
+        limit: usize,
+    ) -> anyhow::Result<Vec<Value>> {
         let mut all = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
             let wanted = limit - all.len();
             let mut url = self.route(&[])?;
-            url.query_pairs_mut().append_pair("limit", &wanted.min(PAGE).to_string());
+            url.query_pairs_mut()
+                .append_pair("limit", &wanted.min(PAGE).to_string());
             if let Some(state) = state {
                 url.query_pairs_mut().append_pair("state", state.as_str());
             }
@@ -88,7 +99,10 @@ impl Client {
             };
             let nothing_new = items.is_empty();
             all.extend(items.into_iter().take(wanted));
-            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            cursor = page
+                .get("next_cursor")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
             if nothing_new || cursor.is_none() || all.len() >= limit {
                 return Ok(all);
             }
@@ -97,14 +111,25 @@ impl Client {
 
     /// One of the result files, whole: `midi`, `notes.json`, `notes.csv`. They are small.
     pub(crate) async fn file(&self, id: &str, kind: &str) -> anyhow::Result<Vec<u8>> {
-        let answer = self.send(self.small(Method::GET, &[id, "files", kind])?).await?;
-        let bytes = answer.bytes().await.with_context(|| format!("the connection broke while {kind} came in"))?;
+        let answer = self
+            .send(self.small(Method::GET, &[id, "files", kind])?)
+            .await?;
+        let bytes = answer
+            .bytes()
+            .await
+            .with_context(|| format!("the connection broke while {kind} came in"))?;
         Ok(bytes.into())
     }
 
     /// The event stream, from after `last_event_id` on; `None` when there is nothing more to tell.
-    pub(crate) async fn events(&self, id: &str, last_event_id: Option<&str>) -> anyhow::Result<Option<Response>> {
-        let mut request = self.request(Method::GET, self.route(&[id, "events"])?).header("accept", "text/event-stream");
+    pub(crate) async fn events(
+        &self,
+        id: &str,
+        last_event_id: Option<&str>,
+    ) -> anyhow::Result<Option<Response>> {
+        let mut request = self
+            .request(Method::GET, self.route(&[id, "events"])?)
+            .header("accept", "text/event-stream");
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
         }
@@ -113,7 +138,9 @@ impl Client {
     }
 
     fn small(&self, method: Method, path: &[&str]) -> anyhow::Result<RequestBuilder> {
-        Ok(self.request(method, self.route(path)?).timeout(SMALL_TIMEOUT))
+        Ok(self
+            .request(method, self.route(path)?)
+            .timeout(SMALL_TIMEOUT))
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
@@ -131,14 +158,20 @@ impl Client {
         }
         let mut url = self.base.clone();
         if let Ok(mut parts) = url.path_segments_mut() {
-            parts.pop_if_empty().extend(["api", "v1", "transcriptions"]).extend(path);
+            parts
+                .pop_if_empty()
+                .extend(["api", "v1", "transcriptions"])
+                .extend(path);
         }
         Ok(url)
     }
 
     /// Sends and sorts the answer: success as it is, anything else as a failure in words.
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -147,29 +180,43 @@ impl Client {
 
     async fn refusal(&self, answer: Response) -> Failure {
         let status = answer.status();
-        let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = answer
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         let body = answer.bytes().await.unwrap_or_default();
         match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) if problem.title.is_some() || problem.code.is_some() => Failure::Problem(Problem {
-                status: Some(status.as_u16()),
-                retry_after_seconds: retry_after,
-                ..problem
-            }),
+            Ok(problem) if problem.title.is_some() || problem.code.is_some() => {
+                Failure::Problem(Problem {
+                    status: Some(status.as_u16()),
+                    retry_after_seconds: retry_after,
+                    ..problem
+                })
+            }
             _ => self.not_ours(status),
         }
     }
 
     fn not_ours(&self, status: StatusCode) -> Failure {
-        Failure::NotOurs { server: self.server().to_owned(), status: status.as_u16() }
+        Failure::NotOurs {
+            server: self.server().to_owned(),
+            status: status.as_u16(),
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Unreachable { server: self.server().to_owned(), reason: root_cause(error) }
+        Failure::Unreachable {
+            server: self.server().to_owned(),
+            reason: root_cause(error),
+        }
     }
 }
 
 async fn json(answer: Response) -> anyhow::Result<Value> {
-    answer.json().await.context("the server's answer is not the JSON it should be")
+    answer
+        .json()
+        .await
+        .context("the server's answer is not the JSON it should be")
 }
 
 /// The innermost cause says it best ("connection refused"); the layers above only say that sending failed.
@@ -182,7 +229,11 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     let words = cause.to_string();
-    words.split(" (os error").next().unwrap_or(&words).to_lowercase()
+    words
+        .split(" (os error")
+        .next()
+        .unwrap_or(&words)
+        .to_lowercase()
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -200,7 +251,12 @@ fn key(server: &Server) -> anyhow::Result<Option<String>> {
         return Ok(given);
     };
     let text = fs_err::read_to_string(path).context("failed to read the API key")?;
-    Ok(Some(text.trim().to_owned()))
+    // The server's own file may hold several; any of them will do.
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -208,14 +264,21 @@ mod tests {
     use super::*;
 
     fn client(base: &str) -> anyhow::Result<Client> {
-        Client::new(&Server { server: base.parse().unwrap(), api_key: None, api_key_file: None })
+        Client::new(&Server {
+            server: base.parse().unwrap(),
+            api_key: None,
+            api_key_file: None,
+        })
     }
 
     #[test]
     fn an_id_cannot_lead_to_another_route() {
         let client = client("http://h/music/").unwrap();
         let url = client.route(&["../../x?y", "cancel"]).unwrap();
-        assert_eq!(url.as_str(), "http://h/music/api/v1/transcriptions/..%2F..%2Fx%3Fy/cancel");
+        assert_eq!(
+            url.as_str(),
+            "http://h/music/api/v1/transcriptions/..%2F..%2Fx%3Fy/cancel"
+        );
         assert!(client.route(&[".."]).is_err());
         assert!(client.route(&[""]).is_err());
     }
@@ -229,7 +292,11 @@ mod tests {
     #[test]
     fn loopback_is_recognized() {
         let loopback = |url: &str| is_loopback(&url.parse().unwrap());
-        assert!(loopback("http://127.0.0.1:8000") && loopback("http://[::1]") && loopback("http://localhost:1"));
+        assert!(
+            loopback("http://127.0.0.1:8000")
+                && loopback("http://[::1]")
+                && loopback("http://localhost:1")
+        );
         assert!(!loopback("http://192.168.0.1") && !loopback("http://localhost.example.org"));
     }
 }

@@ -7,7 +7,9 @@ use crate::client::Client;
 use crate::{failure, ui};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The recording and all results go too, and cannot be brought back. One that still runs is stopped first.")]
+#[command(
+    after_help = "The recording and all results go too, and cannot be brought back. One that still runs is stopped first."
+)]
 pub(crate) struct Args {
     /// Ids of the transcriptions
     #[arg(required = true, value_name = "ID")]

@@ -85,10 +85,14 @@ impl Failure {
 impl Problem {
     fn hint(&self) -> Option<String> {
         let known = match self.code.as_deref().unwrap_or_default() {
-            "audio_undecodable" | "codec_unsupported" => "`ffmpeg -i IN OUT.wav` turns most recordings into one that can be read",
+            "audio_undecodable" | "codec_unsupported" => {
+                "`ffmpeg -i IN OUT.wav` turns most recordings into one that can be read"
+            }
             "audio_empty" => "the file holds no sound; was it saved completely?",
             "not_ready" => "`wtt watch ID` follows it until it is done",
-            "model_unknown" | "model_unavailable" => "GET /api/v1/models of the server lists what it has",
+            "model_unknown" | "model_unavailable" => {
+                "GET /api/v1/models of the server lists what it has"
+            }
             _ => "",
         };
         if !known.is_empty() {
@@ -98,7 +102,9 @@ impl Problem {
             return Some(format!("the server asks to try again in {seconds} s"));
         }
         let by_status = match self.status? {
-            401 | 403 => "give the server's key with --api-key-file or --api-key (WTT_API_KEY_FILE, WTT_API_KEY)",
+            401 | 403 => {
+                "give the server's key with --api-key-file or --api-key (WTT_API_KEY_FILE, WTT_API_KEY)"
+            }
             404 => "`wtt list` shows what the server has",
             413 => "the server's limit is set by its --max-upload-bytes",
             _ => return None,
@@ -159,14 +165,20 @@ mod tests {
     #[test]
     fn a_task_error_reads_the_same_way() {
         let problem: Problem =
-            serde_json::from_str(r#"{"code":"internal","kind":"internal","message":"it broke"}"#).unwrap();
+            serde_json::from_str(r#"{"code":"internal","kind":"internal","message":"it broke"}"#)
+                .unwrap();
         assert_eq!(problem.to_string(), "it broke (internal)");
     }
 
     #[test]
     fn the_context_of_a_failure_does_not_hide_its_exit_code_or_hint() {
         let error = anyhow::Error::new(Failure::Usage("no".into())).context("song.mp3");
-        assert!(error.downcast_ref::<Failure>().and_then(Failure::hint).is_some());
+        assert!(
+            error
+                .downcast_ref::<Failure>()
+                .and_then(Failure::hint)
+                .is_some()
+        );
         assert_eq!(format!("{error:#}"), "song.mp3: no");
     }
 }

@@ -21,7 +21,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the finished transcription as the server describes it then. `hear` gets every change on the way.
-pub(crate) async fn follow(client: &Client, id: &str, hear: impl Fn(&Job)) -> anyhow::Result<Value> {
+pub(crate) async fn follow(
+    client: &Client,
+    id: &str,
+    hear: impl Fn(&Job),
+) -> anyhow::Result<Value> {
     // The first look is not repeated: an unknown id or no server at all should be said at once.
     let mut value = client.transcription(id).await?;
     let mut last_event_id: Option<String> = None;
@@ -45,7 +49,11 @@ pub(crate) async fn follow(client: &Client, id: &str, hear: impl Fn(&Job)) -> an
             pause = FIRST_PAUSE;
         }
         if !job.state.is_final() {
-            tracing::debug!(task.id = id, last_event_id, "the event stream of {id} ended early; asking again");
+            tracing::debug!(
+                task.id = id,
+                last_event_id,
+                "the event stream of {id} ended early; asking again"
+            );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -93,14 +101,19 @@ async fn listen(
 /// without a body still says something by its name.
 fn take(job: &mut Job, event: &Event) {
     if let Ok(body) = serde_json::from_str::<Value>(&event.data) {
-        if let Some(state) = body.get("state").and_then(|state| serde_json::from_value(state.clone()).ok()) {
+        if let Some(state) = body
+            .get("state")
+            .and_then(|state| serde_json::from_value(state.clone()).ok())
+        {
             job.state = state;
         }
         let progress = match body.get("progress") {
             Some(progress) => Some(progress),
             None => (event.name == "progress").then_some(&body),
         };
-        if let Some(progress) = progress.and_then(|progress| serde_json::from_value(progress.clone()).ok()) {
+        if let Some(progress) =
+            progress.and_then(|progress| serde_json::from_value(progress.clone()).ok())
+        {
             job.progress = progress;
         }
     }
@@ -125,10 +138,16 @@ fn give_up_if_hopeless(error: anyhow::Error, heard_at: tokio::time::Instant) -> 
     let may_pass = match error.downcast_ref::<Failure>() {
         Some(Failure::Unreachable { .. }) => true,
         Some(Failure::NotOurs { status, .. }) => *status >= 500,
-        Some(Failure::Problem(problem)) => problem.status.is_some_and(|status| status >= 500 || status == 429),
+        Some(Failure::Problem(problem)) => problem
+            .status
+            .is_some_and(|status| status >= 500 || status == 429),
         Some(Failure::Usage(_)) | None => false,
     };
-    if may_pass && heard_at.elapsed() < PATIENCE { Ok(()) } else { Err(error) }
+    if may_pass && heard_at.elapsed() < PATIENCE {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +157,14 @@ mod tests {
     fn after(events: &[(&str, &str)]) -> Job {
         let mut job = Job::default();
         for (name, data) in events {
-            take(&mut job, &Event { name: (*name).into(), data: (*data).into(), id: None });
+            take(
+                &mut job,
+                &Event {
+                    name: (*name).into(),
+                    data: (*data).into(),
+                    id: None,
+                },
+            );
         }
         job
     }
@@ -147,19 +173,31 @@ mod tests {
     fn snapshots_and_parts_are_both_understood() {
         let job = after(&[
             ("snapshot", r#"{"id":"a","state":"queued","progress":null}"#),
-            ("progress", r#"{"stage":"inference","current":3,"total":12}"#),
+            (
+                "progress",
+                r#"{"stage":"inference","current":3,"total":12}"#,
+            ),
         ]);
         assert_eq!(job.state, State::Running);
         assert_eq!(job.progress.unwrap().percent(), Some(25));
-        let job = after(&[("progress", r#"{"state":"running","progress":{"stage":"notes","current":1,"total":2}}"#)]);
+        let job = after(&[(
+            "progress",
+            r#"{"state":"running","progress":{"stage":"notes","current":1,"total":2}}"#,
+        )]);
         assert_eq!(job.progress.unwrap().stage.as_deref(), Some("notes"));
     }
 
     #[test]
     fn the_end_is_known_by_name_or_by_state() {
         assert_eq!(after(&[("completed", "")]).state, State::Succeeded);
-        assert_eq!(after(&[("state", r#"{"state":"failed"}"#)]).state, State::Failed);
-        assert_eq!(after(&[("completed", ""), ("progress", "{}")]).state, State::Succeeded);
+        assert_eq!(
+            after(&[("state", r#"{"state":"failed"}"#)]).state,
+            State::Failed
+        );
+        assert_eq!(
+            after(&[("completed", ""), ("progress", "{}")]).state,
+            State::Succeeded
+        );
         assert_eq!(after(&[("news", "not json")]).state, State::Unknown);
     }
 }

@@ -47,7 +47,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.server)?;
-    let notes = args.notes.as_deref().map(|to| notes_kind(to).map(|kind| (kind, to))).transpose()?;
+    let notes = args
+        .notes
+        .as_deref()
+        .map(|to| notes_kind(to).map(|kind| (kind, to)))
+        .transpose()?;
     if args.json {
         ui::line(format!("{:#}", client.transcription(&args.id).await?));
     }
@@ -56,7 +60,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     wanted.extend(notes.map(|(kind, to)| (kind, to.to_owned())));
     if wanted.is_empty() && !args.json {
         let job: Job = serde_json::from_value(client.transcription(&args.id).await?)?;
-        wanted.push(("midi", output::named_after(Path::new("."), job.filename(), "mid")));
+        wanted.push((
+            "midi",
+            output::named_after(Path::new("."), job.filename(), "mid"),
+        ));
     }
     for (_, to) in &wanted {
         output::check(to, args.force)?;
@@ -71,7 +78,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Fetches one result into a file; returns the file's name for printing.
-pub(crate) async fn save(client: &Client, id: &str, kind: &str, to: &Path, force: bool) -> anyhow::Result<String> {
+pub(crate) async fn save(
+    client: &Client,
+    id: &str,
+    kind: &str,
+    to: &Path,
+    force: bool,
+) -> anyhow::Result<String> {
     let bytes = client.file(id, kind).await?;
     output::write(to, &bytes, force)?;
     Ok(to.display().to_string())
@@ -82,7 +95,9 @@ pub(crate) fn notes_kind(to: &Path) -> anyhow::Result<&'static str> {
     if to.as_os_str() == "-" {
         return Ok("notes.json");
     }
-    let extension = to.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    let extension = to
+        .extension()
+        .map(|extension| extension.to_string_lossy().to_lowercase());
     match extension.as_deref() {
         Some("json") => Ok("notes.json"),
         Some("csv") => Ok("notes.csv"),

@@ -24,7 +24,10 @@ pub(crate) enum State {
 
 impl State {
     pub(crate) fn is_final(self) -> bool {
-        matches!(self, State::Succeeded | State::Failed | State::Cancelled | State::Expired)
+        matches!(
+            self,
+            State::Succeeded | State::Failed | State::Cancelled | State::Expired
+        )
     }
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -95,18 +98,26 @@ impl Progress {
 
 impl Job {
     pub(crate) fn filename(&self) -> &str {
-        self.source.as_ref().and_then(|source| source.filename.as_deref()).unwrap_or("")
+        self.source
+            .as_ref()
+            .and_then(|source| source.filename.as_deref())
+            .unwrap_or("")
     }
 
     pub(crate) fn model_name(&self) -> Option<&str> {
-        let in_options = self.options.as_ref().and_then(|options| options.model.as_deref());
+        let in_options = self
+            .options
+            .as_ref()
+            .and_then(|options| options.model.as_deref());
         in_options.or(self.model.as_deref())
     }
 
     /// How it ended, in one line, for the states that have an end.
     pub(crate) fn outcome(&self) -> String {
         match (&self.error, self.state) {
-            (Some(problem), State::Failed | State::Cancelled) => format!("{}: {problem}", self.state.as_str()),
+            (Some(problem), State::Failed | State::Cancelled) => {
+                format!("{}: {problem}", self.state.as_str())
+            }
             _ => self.state.as_str().to_owned(),
         }
     }
@@ -128,7 +139,14 @@ mod tests {
 
     #[test]
     fn progress_is_never_more_than_all_of_it() {
-        let progress = |current, total| Progress { current, total, ..Progress::default() }.percent();
+        let progress = |current, total| {
+            Progress {
+                current,
+                total,
+                ..Progress::default()
+            }
+            .percent()
+        };
         assert_eq!(progress(Some(1), Some(3)), Some(33));
         assert_eq!(progress(Some(9), Some(3)), Some(100));
         assert_eq!(progress(Some(9), Some(0)), None);

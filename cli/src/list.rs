@@ -35,7 +35,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let values = Client::new(&args.server)?.list(args.state, args.limit).await?;
+    let values = Client::new(&args.server)?
+        .list(args.state, args.limit)
+        .await?;
     if args.json {
         for value in values {
             ui::line(value.to_string());
@@ -58,14 +60,24 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn row(job: &Job) -> [String; 6] {
-    let seconds = job.source.as_ref().and_then(|source| source.duration_seconds);
-    let percent = job.progress.as_ref().and_then(|progress| progress.percent());
+    let seconds = job
+        .source
+        .as_ref()
+        .and_then(|source| source.duration_seconds);
+    let percent = job
+        .progress
+        .as_ref()
+        .and_then(|progress| progress.percent());
     let state = match (job.state, percent) {
         (State::Running, Some(percent)) => format!("running {percent} %"),
         (state, _) => state.as_str().to_owned(),
     };
     // A file name is a stranger's text: it must not steer the terminal.
-    let filename = job.filename().chars().map(|char| if char.is_control() { '?' } else { char }).collect();
+    let filename = job
+        .filename()
+        .chars()
+        .map(|char| if char.is_control() { '?' } else { char })
+        .collect();
     [
         job.id.clone(),
         state,
@@ -78,10 +90,18 @@ fn row(job: &Job) -> [String; 6] {
 
 /// Columns as wide as their widest cell, two spaces between them, nothing behind the last.
 fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -93,13 +113,16 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_end_clean() {
-        let rows = [["ID", "FILE"], ["abcdef", "é.wav"], ["a", ""]].map(|row| row.map(str::to_owned));
+        let rows =
+            [["ID", "FILE"], ["abcdef", "é.wav"], ["a", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), ["ID      FILE", "abcdef  é.wav", "a"]);
     }
 
     #[test]
     fn a_file_name_cannot_steer_the_terminal() {
-        let job: Job = serde_json::from_str(r#"{"id":"a","source":{"filename":"x\u001b[31m\n.wav"}}"#).unwrap();
+        let job: Job =
+            serde_json::from_str(r#"{"id":"a","source":{"filename":"x\u001b[31m\n.wav"}}"#)
+                .unwrap();
         assert_eq!(row(&job)[5], "x?[31m?.wav");
     }
 }

@@ -44,14 +44,19 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .with_context(|| format!("failed to write into the folder {}", folder.display()))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).with_context(|| failed(path))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .with_context(|| failed(path))?;
     if force {
-        file.persist(path).map_err(|error| error.error).with_context(|| failed(path))?;
+        file.persist(path)
+            .map_err(|error| error.error)
+            .with_context(|| failed(path))?;
     } else {
-        file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => exists(path),
-            _ => anyhow::Error::new(error.error).context(failed(path)),
-        })?;
+        file.persist_noclobber(path)
+            .map_err(|error| match error.error.kind() {
+                std::io::ErrorKind::AlreadyExists => exists(path),
+                _ => anyhow::Error::new(error.error).context(failed(path)),
+            })?;
     }
     Ok(())
 }
@@ -59,7 +64,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()
 /// `take.flac` in the folder, with another ending; a server's file name cannot lead out of the folder.
 pub(crate) fn named_after(folder: &Path, filename: &str, extension: &str) -> PathBuf {
     let name = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("transcription");
+    let stem = Path::new(name)
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("transcription");
     folder.join(format!("{stem}.{extension}"))
 }
 
@@ -85,7 +93,11 @@ mod tests {
         assert_eq!(fs_err::read(&path).unwrap(), b"one");
         write(&path, b"two", true).unwrap();
         assert_eq!(fs_err::read(&path).unwrap(), b"two");
-        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left");
+        assert_eq!(
+            fs_err::read_dir(folder.path()).unwrap().count(),
+            1,
+            "a temporary file was left"
+        );
     }
 
     #[test]
@@ -99,9 +111,21 @@ mod tests {
     #[test]
     fn a_servers_file_name_stays_in_the_folder() {
         let folder = Path::new("out");
-        assert_eq!(named_after(folder, "take 3.flac", "mid"), folder.join("take 3.mid"));
-        assert_eq!(named_after(folder, "../../etc/passwd", "mid"), folder.join("passwd.mid"));
-        assert_eq!(named_after(folder, "..", "mid"), folder.join("transcription.mid"));
-        assert_eq!(named_after(folder, "", "mid"), folder.join("transcription.mid"));
+        assert_eq!(
+            named_after(folder, "take 3.flac", "mid"),
+            folder.join("take 3.mid")
+        );
+        assert_eq!(
+            named_after(folder, "../../etc/passwd", "mid"),
+            folder.join("passwd.mid")
+        );
+        assert_eq!(
+            named_after(folder, "..", "mid"),
+            folder.join("transcription.mid")
+        );
+        assert_eq!(
+            named_after(folder, "", "mid"),
+            folder.join("transcription.mid")
+        );
     }
 }

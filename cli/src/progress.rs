@@ -24,9 +24,13 @@ pub(crate) fn upload_bar(name: &str, bytes: u64) -> ProgressBar {
     if !ui::can_draw() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{msg:24!} upload     {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(bytes).with_style(style).with_message(name.to_owned())
+    let style = ProgressStyle::with_template(
+        "{msg:24!} upload     {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(bytes)
+        .with_style(style)
+        .with_message(name.to_owned())
 }
 
 /// The life of one transcription, drawn or told.
@@ -40,13 +44,22 @@ pub(crate) struct Display {
 impl Display {
     pub(crate) fn new(name: &str, lines: Lines) -> Display {
         let bar = ui::can_draw().then(|| {
-            let style = ProgressStyle::with_template("{msg:24!} {prefix:10} {wide_bar} {percent:>3} % {elapsed}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = ProgressBar::new(100).with_style(style).with_message(name.to_owned());
+            let style = ProgressStyle::with_template(
+                "{msg:24!} {prefix:10} {wide_bar} {percent:>3} % {elapsed}",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::new(100)
+                .with_style(style)
+                .with_message(name.to_owned());
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Display { bar, lines, name: name.to_owned(), told: RefCell::new((State::Unknown, String::new(), 0)) }
+        Display {
+            bar,
+            lines,
+            name: name.to_owned(),
+            told: RefCell::new((State::Unknown, String::new(), 0)),
+        }
     }
 
     pub(crate) fn show(&self, job: &Job) {
@@ -72,7 +85,10 @@ impl Display {
         if !is_news || job.state.is_final() {
             return;
         }
-        let known = job.progress.as_ref().and_then(|progress| progress.percent());
+        let known = job
+            .progress
+            .as_ref()
+            .and_then(|progress| progress.percent());
         let line = match known.filter(|_| job.state == State::Running) {
             Some(percent) => format!("{}: {stage} {percent} %", self.name),
             None => format!("{}: {stage}", self.name),
@@ -92,7 +108,10 @@ fn draw(bar: &ProgressBar, job: &Job) {
 
 /// The state, or within a running transcription what it does at the moment.
 fn stage(job: &Job) -> &str {
-    let stage = job.progress.as_ref().and_then(|progress| progress.stage.as_deref());
+    let stage = job
+        .progress
+        .as_ref()
+        .and_then(|progress| progress.stage.as_deref());
     match (job.state, stage) {
         (State::Running, Some(stage)) if !stage.is_empty() => stage,
         (state, _) => state.as_str(),
@@ -101,7 +120,11 @@ fn stage(job: &Job) -> &str {
 
 fn percent(job: &Job) -> u64 {
     match job.state {
-        State::Running => job.progress.as_ref().and_then(|progress| progress.percent()).unwrap_or(0),
+        State::Running => job
+            .progress
+            .as_ref()
+            .and_then(|progress| progress.percent())
+            .unwrap_or(0),
         state if state.is_final() => 100,
         _ => 0,
     }

@@ -92,8 +92,16 @@ impl Parser {
         if !std::mem::take(&mut self.has_data) {
             return None;
         }
-        let name = if name.is_empty() { "message".to_owned() } else { name };
-        Some(Event { name, data, id: self.last_id.clone() })
+        let name = if name.is_empty() {
+            "message".to_owned()
+        } else {
+            name
+        };
+        Some(Event {
+            name,
+            data,
+            id: self.last_id.clone(),
+        })
     }
 }
 
@@ -102,7 +110,11 @@ mod tests {
     use super::*;
 
     fn event(name: &str, data: &str, id: Option<&str>) -> Event {
-        Event { name: name.into(), data: data.into(), id: id.map(Into::into) }
+        Event {
+            name: name.into(),
+            data: data.into(),
+            id: id.map(Into::into),
+        }
     }
 
     const STREAM: &str = "\u{feff}: hello\n\nevent: state\nid: 1.1\ndata: {\"a\":1}\n\n\
@@ -118,7 +130,10 @@ mod tests {
 
     #[test]
     fn fields_comments_and_line_endings_are_read() {
-        assert_eq!(Parser::default().push(STREAM.as_bytes()).unwrap(), expected());
+        assert_eq!(
+            Parser::default().push(STREAM.as_bytes()).unwrap(),
+            expected()
+        );
     }
 
     #[test]
@@ -143,7 +158,12 @@ mod tests {
 
     #[test]
     fn a_carriage_return_alone_ends_a_line() {
-        let events = Parser::default().push(b"data: a\r\rdata: b\r\n\r\n").unwrap();
-        assert_eq!(events, vec![event("message", "a", None), event("message", "b", None)]);
+        let events = Parser::default()
+            .push(b"data: a\r\rdata: b\r\n\r\n")
+            .unwrap();
+        assert_eq!(
+            events,
+            vec![event("message", "a", None), event("message", "b", None)]
+        );
     }
 }

@@ -47,7 +47,12 @@ pub(crate) fn describe(job: &Job) -> String {
     if !job.state.is_final() {
         fact("progress", progress(job));
     }
-    fact("attempt", job.attempt.filter(|attempt| *attempt > 0).map(|attempt| attempt.to_string()));
+    fact(
+        "attempt",
+        job.attempt
+            .filter(|attempt| *attempt > 0)
+            .map(|attempt| attempt.to_string()),
+    );
     fact("worker", job.worker.clone());
     fact("created", job.created_at.clone());
     fact("started", job.started_at.clone());
@@ -59,10 +64,16 @@ pub(crate) fn describe(job: &Job) -> String {
 
 fn audio(source: &Source) -> String {
     let parts = [
-        source.duration_seconds.map(|seconds| format!("{seconds:.1} s")),
+        source
+            .duration_seconds
+            .map(|seconds| format!("{seconds:.1} s")),
         source.sample_rate.map(|rate| format!("{rate} Hz")),
-        source.channels.map(|channels| format!("{channels} channel{}", if channels == 1 { "" } else { "s" })),
-        source.bytes.map(|bytes| indicatif::HumanBytes(bytes).to_string()),
+        source
+            .channels
+            .map(|channels| format!("{channels} channel{}", if channels == 1 { "" } else { "s" })),
+        source
+            .bytes
+            .map(|bytes| indicatif::HumanBytes(bytes).to_string()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -72,8 +83,12 @@ fn progress(job: &Job) -> Option<String> {
     let parts = [
         progress.stage.clone(),
         progress.percent().map(|percent| format!("{percent} %")),
-        progress.eta_seconds.map(|seconds| format!("about {seconds:.0} s to go")),
-        progress.queue_position.map(|position| format!("position {position} in the queue")),
+        progress
+            .eta_seconds
+            .map(|seconds| format!("about {seconds:.0} s to go")),
+        progress
+            .queue_position
+            .map(|position| format!("position {position} in the queue")),
     ];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }

@@ -39,7 +39,12 @@ pub(crate) struct Args {
     model: Option<String>,
 
     /// Setting of the network, as NAME=VALUE; repeat it for more
-    #[arg(long = "option", env = "WTT_OPTIONS", value_delimiter = ',', value_name = "NAME=VALUE")]
+    #[arg(
+        long = "option",
+        env = "WTT_OPTIONS",
+        value_delimiter = ',',
+        value_name = "NAME=VALUE"
+    )]
     options: Vec<String>,
 
     /// Stay until it is done, showing how far it is
@@ -99,7 +104,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let waits = args.wait || args.output.is_some() || args.notes.is_some();
     for (path, targets, value) in sent {
         let done = match waits {
-            true => wait(&client, path, &targets, &value, &args).await.with_context(|| name(path)),
+            true => wait(&client, path, &targets, &value, &args)
+                .await
+                .with_context(|| name(path)),
             false => said(&value, path, &args).map(|()| true),
         };
         match done {
@@ -110,16 +117,28 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(if all_went_well { ExitCode::SUCCESS } else { ExitCode::from(failure::FAILED) })
+    Ok(if all_went_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(failure::FAILED)
+    })
 }
 
-async fn send(client: &Client, path: &Path, options: &Map<String, Value>, args: &Args) -> anyhow::Result<Value> {
+async fn send(
+    client: &Client,
+    path: &Path,
+    options: &Map<String, Value>,
+    args: &Args,
+) -> anyhow::Result<Value> {
     let bytes = fs_err::metadata(path)?.len();
     let bar = upload_bar(&name(path), bytes);
     let upload = Upload {
         path: path.to_owned(),
         options: options.clone(),
-        idempotency_key: args.idempotency_key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        idempotency_key: args
+            .idempotency_key
+            .clone()
+            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
     };
     let answer = client
         .submit(&upload, {
@@ -138,12 +157,23 @@ fn said(value: &Value, path: &Path, args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let job: Job = serde_json::from_value(value.clone())?;
-    ui::line(format!("{}  {}  {}", job.id, job.state.as_str(), name(path)));
+    ui::line(format!(
+        "{}  {}  {}",
+        job.id,
+        job.state.as_str(),
+        name(path)
+    ));
     Ok(())
 }
 
 /// Follows one to its end and saves what was asked for; true when it succeeded.
-async fn wait(client: &Client, path: &Path, targets: &Targets, value: &Value, args: &Args) -> anyhow::Result<bool> {
+async fn wait(
+    client: &Client,
+    path: &Path,
+    targets: &Targets,
+    value: &Value,
+    args: &Args,
+) -> anyhow::Result<bool> {
     let queued: Job = serde_json::from_value(value.clone())?;
     let display = Display::new(&name(path), Lines::Talk);
     let end = follow(client, &queued.id, |job| display.show(job)).await;
@@ -154,7 +184,12 @@ async fn wait(client: &Client, path: &Path, targets: &Targets, value: &Value, ar
         ui::line(value.to_string());
     }
     if job.state != State::Succeeded {
-        ui::note(format!("wtt: {}: {} ({})", name(path), job.outcome(), job.id));
+        ui::note(format!(
+            "wtt: {}: {} ({})",
+            name(path),
+            job.outcome(),
+            job.id
+        ));
         return Ok(false);
     }
     let mut saved = Vec::new();
@@ -174,39 +209,55 @@ async fn wait(client: &Client, path: &Path, targets: &Targets, value: &Value, ar
 }
 
 fn writes_to_stdout(targets: &Targets) -> bool {
-    [&targets.midi, &targets.notes].into_iter().flatten().any(|to| to.as_os_str() == "-")
+    [&targets.midi, &targets.notes]
+        .into_iter()
+        .flatten()
+        .any(|to| to.as_os_str() == "-")
 }
 
 /// Works out every result's name and refuses the ones that are taken before anything is sent.
 fn targets(args: &Args) -> anyhow::Result<Vec<Targets>> {
     if args.files.len() > 1 && args.idempotency_key.is_some() {
-        return Err(Failure::Usage("--idempotency-key names one submission, and there are several files".into()).into());
+        return Err(Failure::Usage(
+            "--idempotency-key names one submission, and there are several files".into(),
+        )
+        .into());
     }
     let several = args.files.len() > 1;
-    let place = |out: &Option<PathBuf>, file: &Path, extension: &str| -> anyhow::Result<Option<PathBuf>> {
-        let Some(out) = out else {
-            return Ok(None);
+    let place =
+        |out: &Option<PathBuf>, file: &Path, extension: &str| -> anyhow::Result<Option<PathBuf>> {
+            let Some(out) = out else {
+                return Ok(None);
+            };
+            let path = if several || out.is_dir() {
+                fs_err::create_dir_all(out)?;
+                output::named_after(out, &name(file), extension)
+            } else {
+                out.clone()
+            };
+            output::check(&path, args.force)?;
+            Ok(Some(path))
         };
-        let path = if several || out.is_dir() {
-            fs_err::create_dir_all(out)?;
-            output::named_after(out, &name(file), extension)
-        } else {
-            out.clone()
-        };
-        output::check(&path, args.force)?;
-        Ok(Some(path))
-    };
     let mut all: Vec<Targets> = Vec::new();
     for file in &args.files {
-        let targets = Targets { midi: place(&args.output, file, "mid")?, notes: place(&args.notes, file, "json")? };
+        let targets = Targets {
+            midi: place(&args.output, file, "mid")?,
+            notes: place(&args.notes, file, "json")?,
+        };
         if let Some(notes) = &targets.notes {
             notes_kind(notes)?;
         }
         let taken = |path: &Option<PathBuf>| {
-            path.is_some() && all.iter().any(|other| other.midi == *path || other.notes == *path)
+            path.is_some()
+                && all
+                    .iter()
+                    .any(|other| other.midi == *path || other.notes == *path)
         };
         if taken(&targets.midi) || taken(&targets.notes) {
-            let words = format!("two of the files are called {}; their results would be too", name(file));
+            let words = format!(
+                "two of the files are called {}; their results would be too",
+                name(file)
+            );
             return Err(Failure::Usage(words).into());
         }
         all.push(targets);
@@ -221,17 +272,28 @@ fn parse_options(model: Option<&str>, pairs: &[String]) -> anyhow::Result<Map<St
         options.insert("model".to_owned(), model.into());
     }
     for pair in pairs {
-        let Some((name, value)) = pair.split_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
+        let Some((name, value)) = pair
+            .split_once('=')
+            .filter(|(name, _)| !name.trim().is_empty())
+        else {
             return Err(Failure::Usage(format!("--option wants NAME=VALUE, not {pair}")).into());
         };
-        let parsed = serde_json::from_str(value).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
-        options.insert(name.trim().to_owned(), parsed.unwrap_or_else(|| value.into()));
+        let parsed = serde_json::from_str(value)
+            .ok()
+            .filter(|value: &Value| value.is_number() || value.is_boolean());
+        options.insert(
+            name.trim().to_owned(),
+            parsed.unwrap_or_else(|| value.into()),
+        );
     }
     Ok(options)
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -242,8 +304,7 @@ mod tests {
     fn options_are_numbers_booleans_or_words() {
         let pairs = ["a=0.5", "b=true", "c=piano", "d=1=2", "e="].map(String::from);
         let options = Value::Object(parse_options(Some("basic-pitch"), &pairs).unwrap());
-        let expected =
-            serde_json::json!({"model": "basic-pitch", "a": 0.5, "b": true, "c": "piano", "d": "1=2", "e": ""});
+        let expected = serde_json::json!({"model": "basic-pitch", "a": 0.5, "b": true, "c": "piano", "d": "1=2", "e": ""});
         assert_eq!(options, expected);
         assert!(parse_options(None, &["novalue".into()]).is_err());
         assert!(parse_options(None, &["=1".into()]).is_err());

@@ -36,3 +36,9 @@ pub(crate) fn can_draw() -> bool {
 pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
+
+/// How wide the terminal is, where standard output is one.
+pub(crate) fn columns() -> Option<usize> {
+    let (_rows, columns) = console::Term::stdout().size_checked()?;
+    Some(usize::from(columns))
+}

@@ -31,5 +31,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     display.finish();
     let job: Job = serde_json::from_value(end?)?;
     ui::line(format!("{}: {}", args.id, job.outcome()));
-    Ok(if job.state == State::Succeeded { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if job.state == State::Succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
 }

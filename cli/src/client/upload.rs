@@ -15,8 +15,12 @@ use super::{Client, json};
 use crate::failure::Failure;
 
 /// Pauses between the tries; there is one try more than there are pauses.
-const PAUSES: [Duration; 4] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 const BLOCK_BYTES: usize = 64 * 1024;
 
 pub(crate) struct Upload {
@@ -64,16 +68,23 @@ impl Client {
         }
     }
 
-    async fn try_once(&self, upload: &Upload, sent: impl Fn(u64) + Send + Sync + 'static) -> Result<Value, Try> {
+    async fn try_once(
+        &self,
+        upload: &Upload,
+        sent: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<Value, Try> {
         let form = form(upload, sent).await.map_err(Try::Refused)?;
         let request = self
             .request(Method::POST, self.route(&[]).map_err(Try::Refused)?)
             .header("idempotency-key", &upload.idempotency_key)
             .multipart(form);
-        let answer = request.send().await.map_err(|error| match error.is_connect() {
-            true => Try::NotConnected(self.unreachable(&error)),
-            false => Try::Lost(self.unreachable(&error).into()),
-        })?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| match error.is_connect() {
+                true => Try::NotConnected(self.unreachable(&error)),
+                false => Try::Lost(self.unreachable(&error).into()),
+            })?;
         if answer.status().is_success() {
             return json(answer).await.map_err(Try::Lost);
         }
@@ -89,26 +100,39 @@ fn may_have_been_taken(failure: &Failure) -> bool {
     match failure {
         Failure::NotOurs { status, .. } => matches!(status, 502..=504),
         Failure::Problem(problem) => {
-            matches!(problem.code.as_deref(), Some("idempotency_in_progress" | "shutting_down"))
+            matches!(
+                problem.code.as_deref(),
+                Some("idempotency_in_progress" | "shutting_down")
+            )
         }
         _ => false,
     }
 }
 
 async fn form(upload: &Upload, sent: impl Fn(u64) + Send + Sync + 'static) -> anyhow::Result<Form> {
-    let file = tokio::fs::File::open(&upload.path).await.context("failed to open the file")?;
-    let metadata = file.metadata().await.context("failed to look at the file")?;
+    let file = tokio::fs::File::open(&upload.path)
+        .await
+        .context("failed to open the file")?;
+    let metadata = file
+        .metadata()
+        .await
+        .context("failed to look at the file")?;
     anyhow::ensure!(metadata.is_file(), "this is not a file");
     let mut bytes = 0;
     let stream = ReaderStream::with_capacity(file, BLOCK_BYTES).inspect_ok(move |block| {
         bytes += block.len() as u64;
         sent(bytes);
     });
-    let name = upload.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = upload
+        .path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let audio = Part::stream_with_length(Body::wrap_stream(stream), metadata.len())
         .file_name(name)
         .mime_str("application/octet-stream")?;
-    let options = Part::text(Value::Object(upload.options.clone()).to_string()).mime_str("application/json")?;
+    let options = Part::text(Value::Object(upload.options.clone()).to_string())
+        .mime_str("application/json")?;
     // The options come first, so that a server can refuse them before it has taken the recording.
     Ok(Form::new().part("options", options).part("audio", audio))
 }

@@ -14,12 +14,22 @@ pub(crate) struct Tally {
 }
 
 pub(crate) fn compare(written: &[Note], heard: &[Note]) -> Tally {
-    let found = (0..=u8::MAX).map(|pitch| pairs(&onsets(written, pitch), &onsets(heard, pitch))).sum();
-    Tally { found, written: written.len(), extra: heard.len() - found }
+    let found = (0..=u8::MAX)
+        .map(|pitch| pairs(&onsets(written, pitch), &onsets(heard, pitch)))
+        .sum();
+    Tally {
+        found,
+        written: written.len(),
+        extra: heard.len() - found,
+    }
 }
 
 fn onsets(notes: &[Note], pitch: u8) -> Vec<f64> {
-    let mut onsets: Vec<f64> = notes.iter().filter(|note| note.pitch == pitch).map(|note| note.onset).collect();
+    let mut onsets: Vec<f64> = notes
+        .iter()
+        .filter(|note| note.pitch == pitch)
+        .map(|note| note.onset)
+        .collect();
     onsets.sort_by(f64::total_cmp);
     onsets
 }
@@ -30,8 +40,14 @@ fn pairs(written: &[f64], heard: &[f64]) -> usize {
     let mut heard = heard.iter().peekable();
     let mut found = 0;
     for onset in written {
-        while heard.next_if(|heard| **heard < onset - TOLERANCE_SECONDS).is_some() {}
-        if heard.next_if(|heard| **heard <= onset + TOLERANCE_SECONDS).is_some() {
+        while heard
+            .next_if(|heard| **heard < onset - TOLERANCE_SECONDS)
+            .is_some()
+        {}
+        if heard
+            .next_if(|heard| **heard <= onset + TOLERANCE_SECONDS)
+            .is_some()
+        {
             found += 1;
         }
     }
@@ -59,14 +75,35 @@ mod tests {
     fn a_note_counts_once_at_its_pitch_and_time() {
         let written = notes(&[(60, 1.0), (60, 2.0), (64, 1.0)]);
         let heard = notes(&[(60, 1.04), (60, 1.01), (60, 2.06), (76, 1.0)]);
-        assert_eq!(compare(&written, &heard), Tally { found: 1, written: 3, extra: 3 });
+        assert_eq!(
+            compare(&written, &heard),
+            Tally {
+                found: 1,
+                written: 3,
+                extra: 3
+            }
+        );
     }
 
     #[test]
     fn close_notes_are_paired_as_well_as_they_can_be() {
         let written = notes(&[(60, 1.0), (60, 1.06)]);
         let heard = notes(&[(60, 1.03), (60, 1.10)]);
-        assert_eq!(compare(&written, &heard), Tally { found: 2, written: 2, extra: 0 });
-        assert_eq!(compare(&written, &[]), Tally { found: 0, written: 2, extra: 0 });
+        assert_eq!(
+            compare(&written, &heard),
+            Tally {
+                found: 2,
+                written: 2,
+                extra: 0
+            }
+        );
+        assert_eq!(
+            compare(&written, &[]),
+            Tally {
+                found: 0,
+                written: 2,
+                extra: 0
+            }
+        );
     }
 }

@@ -39,7 +39,15 @@ fn hand(text: &str, velocity: u8) -> Vec<Note> {
         let onset = LEAD_SECONDS + beat * BEAT_SECONDS;
         for pitch in chord.split('+').filter_map(pitch) {
             let offset = onset + beats * BEAT_SECONDS * LEGATO;
-            notes.push(Note { onset, offset, pitch, velocity, program: 0, is_drum: false, bends: None });
+            notes.push(Note {
+                onset,
+                offset,
+                pitch,
+                velocity,
+                program: 0,
+                is_drum: false,
+                bends: None,
+            });
         }
         beat += beats;
     }
@@ -71,9 +79,19 @@ mod tests {
     fn both_hands_play_eight_bars_of_three_quarters() {
         for text in [RIGHT_HAND, LEFT_HAND] {
             let words: Vec<&str> = text.split_whitespace().collect();
-            let beats: f64 = words.iter().skip(1).step_by(2).map(|length| length.parse::<f64>().unwrap()).sum();
+            let beats: f64 = words
+                .iter()
+                .skip(1)
+                .step_by(2)
+                .map(|length| length.parse::<f64>().unwrap())
+                .sum();
             assert_eq!(beats, 24.0);
-            assert!(words.iter().step_by(2).all(|chord| chord.split('+').all(|name| pitch(name).is_some())));
+            assert!(
+                words
+                    .iter()
+                    .step_by(2)
+                    .all(|chord| chord.split('+').all(|name| pitch(name).is_some()))
+            );
         }
         assert_eq!(notes().len(), 48);
     }
