@@ -21,11 +21,10 @@ impl From<Panicked> for Error {
     }
 }
 
-/// What an error means that came before the first sample.
+/// What an error means where no sample came of it. The source's own failures are told apart before (`Failure`).
 pub(crate) fn at_start(error: Theirs) -> Error {
     match error {
         Theirs::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Error::Undecodable("the file ends within its header".to_owned()),
-        Theirs::IoError(error) => Error::Unreadable(error),
         Theirs::Unsupported(what) if what.contains("(probe)") => Error::Undecodable("no known audio format was found in it".to_owned()),
         Theirs::Unsupported(what) if what.contains("missing") || what.contains("not a") || what.contains("required") => Error::Undecodable(what.to_owned()),
         Theirs::Unsupported("aac: aac too complex" | "common (mp4a): program config element") => Error::Unsupported("AAC other than plain AAC-LC in mono or stereo (this one is HE-AAC or has more channels)".to_owned()),

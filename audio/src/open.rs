@@ -11,7 +11,7 @@ use symphonia::core::meta::MetadataOptions;
 use crate::edits::{Edits, Span};
 use crate::frames::Frames;
 use crate::guard::{at_start, guard};
-use crate::source::Media;
+use crate::source::{Failure, Media};
 use crate::{Error, Probe, Source, frames, riff, sniff};
 
 /// Tags and cover art larger than this are not kept.
@@ -33,6 +33,7 @@ pub(crate) struct Opened {
     /// Frames of music that the file promises, where it is exact.
     pub(crate) promised: Option<u64>,
     pub(crate) truncated: bool,
+    pub(crate) failure: Failure,
 }
 
 pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<Opened, Error> {
@@ -49,8 +50,11 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
     let rows = frames::read(&mut media)?;
     media.read_at(0, 0)?;
 
+    let failure = media.failure();
     let stream = MediaSourceStream::new(Box::new(media), MediaSourceStreamOptions::default());
-    let reader = demuxer(stream, extension)?;
+    let reader = demuxer(stream, extension);
+    failure.check()?;
+    let reader = reader?;
     let short_name = reader.format_info().short_name;
     let is_mpeg = matches!(short_name, "mp1" | "mp2" | "mp3");
     if rows.is_none() && (is_mpeg || short_name == "aac") {
@@ -72,6 +76,7 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
         hole: None,
         promised: None,
         truncated: mended.truncated,
+        failure,
     };
     opened.measure(&track, rows.unwrap_or_default());
     Ok(opened)
@@ -160,7 +165,9 @@ impl Opened {
                 }
             }
             "aac" => rows.samples,
+            // Milliseconds and whole packets: good enough to show, not to miss samples by.
             "mkv" => None,
+            "caf" if !self.probe.codec.starts_with("pcm") => None,
             "m4a" => header_seconds.map(|seconds| {
                 let decoded = frames_in(seconds, rate);
                 self.span.end.map_or(decoded, |end| end.min(decoded)).saturating_sub(self.span.start)
@@ -170,7 +177,7 @@ impl Opened {
         self.promised = promised;
         self.probe.duration_seconds = match (promised, self.probe.format) {
             (Some(frames), _) if rate > 0 => Some(frames as f64 / f64::from(rate)),
-            (None, "mkv") => header_seconds.or_else(|| self.container_seconds()),
+            (None, "mkv" | "caf") => header_seconds.or_else(|| self.container_seconds()),
             _ => None,
         };
     }

@@ -1,7 +1,5 @@
 //! Packet by packet to samples: the timeline of the decoder, with damage as silence of the same length.
 
-use std::io::ErrorKind;
-
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::errors::Error as Theirs;
 use symphonia::core::formats::TrackType;
@@ -60,11 +58,13 @@ impl Packets {
             self.held = Some(packet);
             return Ok(Step::Lost { frames });
         }
-        self.decode(opened, &packet, samples)
+        Ok(self.decode(opened, &packet, samples))
     }
 
     fn fetch(&mut self, opened: &mut Opened) -> Result<Fetched, Error> {
-        let Ok(fetched) = guard(|| opened.reader.next_packet()) else {
+        let fetched = guard(|| opened.reader.next_packet());
+        opened.failure.check()?;
+        let Ok(fetched) = fetched else {
             self.failed(Error::Undecodable("the demuxer gave up on damaged data".to_owned()));
             return Ok(Fetched::End { truncated: true });
         };
@@ -72,8 +72,7 @@ impl Packets {
             Ok(Some(packet)) if packet.track_id == opened.track_id => Ok(Fetched::Packet(packet)),
             Ok(Some(_)) => Ok(self.idle()),
             Ok(None) => Ok(Fetched::End { truncated: false }),
-            Err(Theirs::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => Ok(Fetched::End { truncated: true }),
-            Err(Theirs::IoError(error)) => Err(Error::Unreadable(error)),
+            Err(Theirs::IoError(_)) => Ok(Fetched::End { truncated: true }),
             Err(Theirs::ResetRequired) => Ok(self.reset(opened)),
             Err(error) => {
                 self.failed(at_start(error));
@@ -113,7 +112,7 @@ impl Packets {
         (gap <= MAX_GAP_SECONDS * u64::from(opened.probe.sample_rate)).then_some(gap)
     }
 
-    fn decode(&mut self, opened: &mut Opened, packet: &Packet, samples: &mut Vec<f32>) -> Result<Step, Error> {
+    fn decode(&mut self, opened: &mut Opened, packet: &Packet, samples: &mut Vec<f32>) -> Step {
         if let Some(next) = &mut self.next_frame {
             *next = packet.pts.get().saturating_add(i64::try_from(packet.block_dur().get()).unwrap_or(0));
         }
@@ -125,19 +124,18 @@ impl Packets {
             })
         });
         match decoded {
-            Ok(Ok((_, _, 0))) => Ok(match self.idle() {
+            Ok(Ok((_, _, 0))) => match self.idle() {
                 Fetched::End { truncated } => Step::End { truncated },
                 _ => Step::Nothing,
-            }),
+            },
             Ok(Ok((rate, channels, _))) => {
                 self.failures_in_a_row = 0;
-                Ok(Step::Samples { rate, channels })
+                Step::Samples { rate, channels }
             }
-            Ok(Err(Theirs::IoError(error))) if error.kind() != ErrorKind::UnexpectedEof => Err(Error::Unreadable(error)),
-            Ok(Err(error)) => Ok(self.lost(opened, packet, at_start(error))),
+            Ok(Err(error)) => self.lost(opened, packet, at_start(error)),
             Err(panicked) => {
                 let _ = guard(|| opened.decoder.reset());
-                Ok(self.lost(opened, packet, panicked.into()))
+                self.lost(opened, packet, panicked.into())
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Where the bytes of a recording come from, and the shape in which the demuxers want them.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::io::MediaSource;
+
+use crate::Error;
 
 /// Seekable bytes: a file, memory, or ranged reads of a remote object.
 pub trait Source: Read + Seek + Send + Sync {
@@ -23,12 +26,36 @@ impl Source for Cursor<Vec<u8>> {
     }
 }
 
+/// What went wrong in the source itself. The demuxers swallow such errors, or make up their own on damaged data; only this tells one from the other.
+#[derive(Clone, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<io::Error>>>);
+
+impl Failure {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(Error::Unreadable(error)),
+            None => Ok(()),
+        }
+    }
+
+    fn note<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &outcome
+            && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::InvalidInput)
+        {
+            let copy = io::Error::new(error.kind(), error.to_string());
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(copy);
+        }
+        outcome
+    }
+}
+
 /// A source of known length in which a few header bytes may read differently than they are stored.
 pub(crate) struct Media {
     inner: Box<dyn Source>,
     len: u64,
     position: u64,
     patches: Vec<Patch>,
+    failure: Failure,
 }
 
 /// Bytes that stand for the stored ones from `offset` on.
@@ -45,11 +72,15 @@ impl Media {
             None => inner.seek(SeekFrom::End(0))?,
         };
         inner.seek(SeekFrom::Start(0))?;
-        Ok(Media { inner, len, position: 0, patches: Vec::new() })
+        Ok(Media { inner, len, position: 0, patches: Vec::new(), failure: Failure::default() })
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    pub(crate) fn failure(&self) -> Failure {
+        self.failure.clone()
     }
 
     pub(crate) fn patch(&mut self, patches: Vec<Patch>) {
@@ -67,7 +98,7 @@ impl Media {
 
 impl Read for Media {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let count = self.failure.note(self.inner.read(buffer))?;
         for patch in &self.patches {
             for (index, byte) in patch.bytes.iter().enumerate() {
                 let at = patch.offset + index as u64;
@@ -84,7 +115,7 @@ impl Read for Media {
 
 impl Seek for Media {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = self.inner.seek(to)?;
+        self.position = self.failure.note(self.inner.seek(to))?;
         Ok(self.position)
     }
 }

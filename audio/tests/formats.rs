@@ -23,8 +23,11 @@ const FILES: &[(&str, &str, &str, usize, bool, usize)] = &[
     ("mulaw.wav", "wav", "pcm_mulaw", 13_230, true, 0),
     ("adpcm.wav", "wav", "adpcm_ima_wav", 14_287, true, 0),
     ("click.ogg", "ogg", "vorbis", 13_230, true, 1),
-    ("fragmented.m4a", "m4a", "aac", 13_230, true, 1),
-    ("aac.mka", "mkv", "aac", 13_230, true, 1),
+    // ffmpeg 5 overlooks the edit list of a fragmented file, so its click is 1,024 samples late; the length is in no header.
+    ("pages.ogg", "ogg", "vorbis", 13_230, true, 1),
+    ("fragmented.m4a", "m4a", "aac", 13_312, false, 1_024),
+    // ffmpeg 5 writes no codec delay.
+    ("aac.mka", "mkv", "aac", 14_336, true, 1),
 ];
 
 fn expected(name: &str) -> (usize, usize) {
@@ -56,11 +59,20 @@ fn every_format_has_its_length_and_its_click() {
         assert_eq!(recording.duration_seconds(), probed.duration_seconds, "{name}");
         let seconds = frames as f64 / 44_100.0;
         assert!((recording.seconds_read() - samples.len() as f64 / 44_100.0).abs() < 1e-9, "{name}");
-        if probed.duration_seconds.is_some() != is_known || probed.duration_seconds.is_some_and(|known| (known - seconds).abs() > 1e-3) {
+        if probed.duration_seconds.is_some() != is_known || probed.duration_seconds.is_some_and(|known| (known - seconds).abs() > if matches!(format, "mkv" | "caf") { 0.1 } else { 1e-9 }) {
             wrong.push(name);
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn the_warm_up_of_aac_is_dropped_to_the_sample() {
+    // Three ways to say it: an edit list, Apple's comment, an edit list in a fragmented file. Without them 5,436.
+    for name in ["click.m4a", "smpb.m4a", "fragmented.m4a"] {
+        let samples = support::drain(&mut support::open(name).unwrap()).unwrap();
+        assert_eq!(loudest(&samples), 4_412, "{name}");
+    }
 }
 
 #[test]
