@@ -35,7 +35,8 @@ pub fn analyse(model: &Model, windows: &[Window], rows: usize, parity: bool) -> 
     let mut log_spread_db = Vec::with_capacity(windows.len());
     let mut song_samples = 0;
     for batch in windows.chunks(rows.max(1)) {
-        let out = model.forward(batch.iter().map(|window| window.samples.as_slice()))?;
+        let samples: Vec<&[f32]> = batch.iter().map(|window| window.samples.as_slice()).collect();
+        let out = model.forward(&samples)?;
         for (row, window) in batch.iter().enumerate() {
             let window_maps = row_of(&out, row, window.song_samples);
             log_spread_db.push(window_maps.log_spread_db);

@@ -1,21 +1,27 @@
 //! The constant-Q transform in front of the network: nnAudio's `CQT2010v2` with fixed kernels, then the package's per-window
 //! log normalisation. Shapes: samples `[batch, WINDOW]` -> `[batch, FRAMES, BINS]`.
+//!
+//! The transform has two bodies: `constant_q` on the CPU, equal to the package's to the last bit, and convolutions on a GPU.
 
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
-use super::config::HOP;
+use super::config::{FRAMES, HOP, WINDOW};
+use super::constant_q::{self, ConstantQ};
 use crate::Error;
 use crate::registry::tensors::tensor;
 
 /// Bins of the transform: 36 an octave.
-pub(super) const BINS: i64 = 309;
+pub(super) const BINS: i64 = constant_q::BINS as i64;
 const OCTAVES: usize = 9;
 const TAPS: i64 = 256;
 /// Below this range of dB a window is silent: what is left is rounding, which the division would blow up to full scale.
 const SILENT_SPREAD_DB: f64 = 1e-4;
 
 pub(super) struct FrontEnd {
+    /// Set where the network runs on the CPU.
+    host: Option<ConstantQ>,
+    device: Device,
     /// Real and imaginary kernels of the top octave, `[72, 1, 256]`.
     kernels: Tensor,
     /// Half-band low-pass, `[1, 1, 256]`.
@@ -30,17 +36,37 @@ impl FrontEnd {
     pub(super) fn load(weights: &SafeTensors<'_>, device: Device) -> Result<Self, Error> {
         let real = tensor(weights, "cqt.real", &[36, 1, TAPS], device)?;
         let imaginary = tensor(weights, "cqt.imaginary", &[36, 1, TAPS], device)?;
+        let low_pass = tensor(weights, "cqt.low_pass", &[1, 1, TAPS], device)?;
+        let scale = tensor(weights, "cqt.scale", &[BINS, 1], device)?;
+        let host = if device == Device::Cpu {
+            let (real, imaginary) = (numbers(&real)?, numbers(&imaginary)?);
+            Some(ConstantQ::new(&real, &imaginary, numbers(&low_pass)?, numbers(&scale)?))
+        } else {
+            None
+        };
         Ok(FrontEnd {
+            host,
+            device,
             kernels: Tensor::f_cat(&[real, imaginary], 0)?,
-            low_pass: tensor(weights, "cqt.low_pass", &[1, 1, TAPS], device)?,
-            scale: tensor(weights, "cqt.scale", &[BINS, 1], device)?,
+            low_pass,
+            scale,
             norm_scale: tensor(weights, "norm.scale", &[1], device)?.f_double_value(&[0])?,
             norm_bias: tensor(weights, "norm.bias", &[1], device)?.f_double_value(&[0])?,
         })
     }
 
-    /// Returns the normalised transform `[batch, FRAMES, BINS]` and each window's range of log power in dB `[batch]`.
-    pub(super) fn forward(&self, samples: &Tensor) -> Result<(Tensor, Tensor), Error> {
+    /// Takes windows of `WINDOW` samples; returns the normalised transform `[batch, FRAMES, BINS]` and each window's range of log
+    /// power in dB, `[batch]`.
+    pub(super) fn forward(&self, windows: &[&[f32]]) -> Result<(Tensor, Tensor), Error> {
+        let magnitude = match &self.host {
+            Some(transform) => on_host(transform, windows)?,
+            None => self.on_device(windows)?,
+        };
+        self.normalise(&magnitude)
+    }
+
+    fn on_device(&self, windows: &[&[f32]]) -> Result<Tensor, Error> {
+        let samples = Tensor::f_from_slice(&windows.concat())?.f_view([windows.len() as i64, WINDOW as i64])?.f_to_device(self.device)?;
         let no_bias: Option<&Tensor> = None;
         let mut level = samples.f_unsqueeze(1)?;
         // One entry an octave, highest first: [batch, 36, FRAMES] of power.
@@ -61,8 +87,7 @@ impl FrontEnd {
         let bins = |octaves: &[Tensor]| -> Result<Tensor, Error> {
             Ok(Tensor::f_cat(octaves, 1)?.f_narrow(1, lowest, BINS)?.f_mul(&self.scale)?.f_square()?)
         };
-        let magnitude = bins(&real)?.f_add(&bins(&imaginary)?)?.f_sqrt()?.f_transpose(1, 2)?;
-        self.normalise(&magnitude)
+        Ok(bins(&real)?.f_add(&bins(&imaginary)?)?.f_sqrt()?.f_transpose(1, 2)?)
     }
 
     /// `NormalizedLog` of the package (`layers/signal.py`) and the batch norm that follows it.
@@ -75,4 +100,31 @@ impl FrontEnd {
         let normal = above.f_div(&divisor)?.f_mul_scalar(self.norm_scale)?.f_add_scalar(self.norm_bias)?;
         Ok((normal, spread.f_view([-1])?.f_to_kind(Kind::Float)?))
     }
+}
+
+/// The windows of a batch shared among as many threads as libtorch has.
+fn on_host(transform: &ConstantQ, windows: &[&[f32]]) -> Result<Tensor, Error> {
+    let size = FRAMES * constant_q::BINS;
+    let mut magnitude = vec![0f32; windows.len() * size];
+    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, windows.len().max(1));
+    let share = windows.len().div_ceil(threads).max(1);
+    let work = |windows: &[&[f32]], magnitude: &mut [f32]| {
+        windows.iter().zip(magnitude.chunks_exact_mut(size)).for_each(|(window, magnitude)| transform.transform(window, magnitude));
+    };
+    std::thread::scope(|scope| {
+        let mut shares = windows.chunks(share).zip(magnitude.chunks_mut(share * size));
+        let own = shares.next();
+        for (windows, magnitude) in shares {
+            scope.spawn(move || work(windows, magnitude));
+        }
+        own.into_iter().for_each(|(windows, magnitude)| work(windows, magnitude));
+    });
+    Ok(Tensor::f_from_slice(&magnitude)?.f_view([windows.len() as i64, FRAMES as i64, BINS])?)
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>, Error> {
+    let mut numbers = vec![0f32; tensor.numel()];
+    let count = numbers.len();
+    tensor.f_contiguous()?.f_copy_data(&mut numbers, count)?;
+    Ok(numbers)
 }

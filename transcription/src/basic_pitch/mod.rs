@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod bends;
 pub mod config;
+mod constant_q;
 pub mod decoding;
 mod front_end;
 pub mod maps;

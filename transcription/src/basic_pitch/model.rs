@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use tch::{Device, Tensor};
 
-use super::config::{CONTOURS, KEPT, OVERLAP, PITCHES, WINDOW};
+use super::config::{CONTOURS, KEPT, OVERLAP, PITCHES};
 use super::front_end::{BINS, FrontEnd};
 use crate::Error;
 use crate::registry::tensors::tensor;
@@ -49,7 +49,6 @@ impl Convolution {
 
 /// The loaded network.
 pub struct Model {
-    device: Device,
     front_end: FrontEnd,
     contour_hidden: Convolution,
     contour: Convolution,
@@ -67,7 +66,6 @@ impl Model {
             .map_err(|error| Error::ModelDamaged { name: super::NAME.into(), reason: error.to_string() })?;
         let conv = |name, shape, stride, padding| Convolution::load(&weights, name, shape, stride, padding, device);
         Ok(Model {
-            device,
             front_end: FrontEnd::load(&weights, device)?,
             contour_hidden: conv("contour_hidden", [8, 8, 3, 39], 1, [1, 19])?,
             contour: conv("contour", [1, 8, 5, 5], 1, [2, 2])?,
@@ -79,13 +77,10 @@ impl Model {
     }
 
     /// Runs a batch of windows of `WINDOW` samples each.
-    pub fn forward<'a>(&self, windows: impl ExactSizeIterator<Item = &'a [f32]>) -> Result<BatchMaps, Error> {
+    pub fn forward(&self, windows: &[&[f32]]) -> Result<BatchMaps, Error> {
         let batch = windows.len();
-        let mut samples = Vec::with_capacity(batch * WINDOW);
-        windows.for_each(|window| samples.extend_from_slice(window));
         let _no_grad = tch::no_grad_guard();
-        let samples = Tensor::f_from_slice(&samples)?.f_view([batch as i64, WINDOW as i64])?.f_to_device(self.device)?;
-        let (spectrum, spread) = self.front_end.forward(&samples)?;
+        let (spectrum, spread) = self.front_end.forward(windows)?;
         let stacked = stack_harmonics(&spectrum)?;
         let contour = self.contour.forward(&self.contour_hidden.forward(&stacked)?.f_relu()?)?.f_sigmoid()?;
         let note = self.note.forward(&self.note_hidden.forward(&contour)?.f_relu()?)?.f_sigmoid()?;

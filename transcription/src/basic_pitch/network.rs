@@ -28,7 +28,8 @@ impl Network for BasicPitch {
         if batch.is_empty() {
             return Ok(());
         }
-        let maps = self.model.forward(batch.iter().map(|(_, window)| window.samples.as_slice()))?;
+        let windows: Vec<&[f32]> = batch.iter().map(|(_, window)| window.samples.as_slice()).collect();
+        let maps = self.model.forward(&windows)?;
         let finished = batch.into_iter().enumerate().map(|(row, (ticket, window))| {
             (ticket, row_of(&maps, row, window.song_samples))
         });
