@@ -44,10 +44,9 @@ def transcribe(path, folder, samples=False):
     return read_maps(folder), read_notes((folder / "notes.json").read_text()), windows
 
 
-def notes_from_maps(maps, folder):
+def notes_from_maps(maps, settings, folder):
     """Only our note creation, on given maps."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in MAPS:
         maps[name].astype("<f4").tofile(folder / f"{name}.f32")
-    printed = wtt("debug", "basic-pitch-notes", folder)
-    return read_notes(printed if printed.lstrip().startswith("[") else (folder / "notes.json").read_text())
+    return read_notes(wtt("debug", "basic-pitch-notes", folder, "--parity", "--options", json.dumps(settings.as_json())))

@@ -28,9 +28,27 @@ HOP = WINDOW - OVERLAP_FRAMES * constants.FFT_HOP
 FRAMES_PER_WINDOW = 172 - OVERLAP_FRAMES
 ONSET_THRESHOLD = 0.5
 FRAME_THRESHOLD = 0.3
-# 127.70 ms in frames, as the package rounds it.
-MINIMUM_FRAMES = int(np.round(127.70 / 1000 * (RATE / constants.FFT_HOP)))
 MAPS = ("note", "onset", "contour")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The package's options of note creation under the names that ours have, at the package's defaults."""
+
+    onset_threshold: float = ONSET_THRESHOLD
+    frame_threshold: float = FRAME_THRESHOLD
+    minimum_note_length: float = 127.70
+    minimum_frequency: float | None = None
+    maximum_frequency: float | None = None
+    melodia: bool = True
+    inferred_onsets: bool = True
+
+    def as_json(self):
+        """Only what differs from the defaults."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(Settings, name)}
+
+
+DEFAULTS = Settings()
 
 _model = None
 
@@ -79,14 +97,22 @@ def maps_of(path):
     return {name: np.ascontiguousarray(maps[name], dtype=np.float32) for name in MAPS}
 
 
-def notes_of(maps):
-    """The package's notes for these maps, at its default settings, in the order in which it finds them."""
+def notes_of(maps, settings=DEFAULTS):
+    """The package's notes for these maps, in the order in which it finds them."""
     # The package writes into the arrays it is given.
     frames, onsets, contours = (maps[name].copy() for name in MAPS)
     found = note_creation.output_to_notes_polyphonic(
-        frames, onsets, onset_thresh=ONSET_THRESHOLD, frame_thresh=FRAME_THRESHOLD, infer_onsets=True, min_note_len=MINIMUM_FRAMES,
-        min_freq=None, max_freq=None, melodia_trick=True,
-    )  # fmt: skip
+        frames,
+        onsets,
+        onset_thresh=settings.onset_threshold,
+        frame_thresh=settings.frame_threshold,
+        infer_onsets=settings.inferred_onsets,
+        # Milliseconds to frames as the package's `predict` does it.
+        min_note_len=int(np.round(settings.minimum_note_length / 1000 * (RATE / constants.FFT_HOP))),
+        min_freq=settings.minimum_frequency,
+        max_freq=settings.maximum_frequency,
+        melodia_trick=settings.melodia,
+    )
     times = note_creation.model_frames_to_time(contours.shape[0])
     return [
         Note(
