@@ -94,16 +94,16 @@ impl Client {
             }
             let request = self.request(Method::GET, url).timeout(SMALL_TIMEOUT);
             let mut page = json(self.send(request).await?).await?;
-            let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) else {
+            let Some(Value::Array(items)) = page.get_mut("data").map(Value::take) else {
                 return Err(self.not_ours(StatusCode::OK).into());
             };
-            let nothing_new = items.is_empty();
+            // A page may be empty and still not be the last: the server looks only so far for a state.
             all.extend(items.into_iter().take(wanted));
             cursor = page
                 .get("next_cursor")
                 .and_then(Value::as_str)
                 .map(str::to_owned);
-            if nothing_new || cursor.is_none() || all.len() >= limit {
+            if cursor.is_none() || all.len() >= limit {
                 return Ok(all);
             }
         }

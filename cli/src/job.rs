@@ -54,7 +54,6 @@ pub(crate) struct Job {
     pub(crate) finished_at: Option<String>,
     pub(crate) expires_at: Option<String>,
     pub(crate) source: Option<Source>,
-    pub(crate) options: Option<Options>,
     pub(crate) model: Option<String>,
     pub(crate) progress: Option<Progress>,
     pub(crate) attempt: Option<u64>,
@@ -70,12 +69,6 @@ pub(crate) struct Source {
     pub(crate) duration_seconds: Option<f64>,
     pub(crate) sample_rate: Option<u32>,
     pub(crate) channels: Option<u32>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Options {
-    pub(crate) model: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -102,14 +95,6 @@ impl Job {
             .as_ref()
             .and_then(|source| source.filename.as_deref())
             .unwrap_or("")
-    }
-
-    pub(crate) fn model_name(&self) -> Option<&str> {
-        let in_options = self
-            .options
-            .as_ref()
-            .and_then(|options| options.model.as_deref());
-        in_options.or(self.model.as_deref())
     }
 
     /// How it ended, in one line, for the states that have an end.

@@ -23,8 +23,8 @@ pub(crate) struct Args {
     state: Option<State>,
 
     /// At most so many, newest first
-    #[arg(long, env = "WTT_LIMIT", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, env = "WTT_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
 
     /// Print the server's JSON, a line per transcription
     #[arg(long, env = "WTT_JSON", value_parser = FalseyValueParser::new())]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let values = Client::new(&args.server)?
-        .list(args.state, args.limit)
+        .list(args.state, args.limit as usize)
         .await?;
     if args.json {
         for value in values {
@@ -81,7 +81,7 @@ fn row(job: &Job) -> [String; 6] {
     [
         job.id.clone(),
         state,
-        job.model_name().unwrap_or("-").to_owned(),
+        job.model.clone().unwrap_or_else(|| "-".to_owned()),
         seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1}")),
         job.created_at.clone().unwrap_or_else(|| "-".to_owned()),
         filename,

@@ -43,7 +43,7 @@ pub(crate) fn describe(job: &Job) -> String {
     };
     fact("file", Some(job.filename().to_owned()));
     fact("audio", job.source.as_ref().map(audio));
-    fact("model", job.model_name().map(str::to_owned));
+    fact("model", job.model.clone());
     if !job.state.is_final() {
         fact("progress", progress(job));
     }

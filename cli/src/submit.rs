@@ -83,7 +83,7 @@ struct Targets {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let options = parse_options(args.model.as_deref(), &args.options)?;
+    let options = parse_options(&args.options)?;
     let client = Client::new(&args.server)?;
     let targets = targets(&args)?;
     let mut sent = Vec::new();
@@ -134,6 +134,7 @@ async fn send(
     let bar = upload_bar(&name(path), bytes);
     let upload = Upload {
         path: path.to_owned(),
+        model: args.model.clone(),
         options: options.clone(),
         idempotency_key: args
             .idempotency_key
@@ -147,7 +148,11 @@ async fn send(
         })
         .await;
     bar.finish_and_clear();
-    answer.with_context(|| name(path))
+    // That nobody is there has nothing to do with this file.
+    answer.map_err(|error| match error.downcast_ref() {
+        Some(Failure::Unreachable { .. }) => error,
+        _ => error.context(name(path)),
+    })
 }
 
 /// Says what was queued, without waiting.
@@ -266,11 +271,8 @@ fn targets(args: &Args) -> anyhow::Result<Vec<Targets>> {
 }
 
 /// `NAME=VALUE` with VALUE a number, true or false where it reads as one, else a string; the server checks the names.
-fn parse_options(model: Option<&str>, pairs: &[String]) -> anyhow::Result<Map<String, Value>> {
+fn parse_options(pairs: &[String]) -> anyhow::Result<Map<String, Value>> {
     let mut options = Map::new();
-    if let Some(model) = model {
-        options.insert("model".to_owned(), model.into());
-    }
     for pair in pairs {
         let Some((name, value)) = pair
             .split_once('=')
@@ -303,10 +305,10 @@ mod tests {
     #[test]
     fn options_are_numbers_booleans_or_words() {
         let pairs = ["a=0.5", "b=true", "c=piano", "d=1=2", "e="].map(String::from);
-        let options = Value::Object(parse_options(Some("basic-pitch"), &pairs).unwrap());
-        let expected = serde_json::json!({"model": "basic-pitch", "a": 0.5, "b": true, "c": "piano", "d": "1=2", "e": ""});
+        let options = Value::Object(parse_options(&pairs).unwrap());
+        let expected = serde_json::json!({"a": 0.5, "b": true, "c": "piano", "d": "1=2", "e": ""});
         assert_eq!(options, expected);
-        assert!(parse_options(None, &["novalue".into()]).is_err());
-        assert!(parse_options(None, &["=1".into()]).is_err());
+        assert!(parse_options(&["novalue".into()]).is_err());
+        assert!(parse_options(&["=1".into()]).is_err());
     }
 }

@@ -8,10 +8,10 @@ use anyhow::Context;
 use futures::TryStreamExt;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{Client, json};
+use super::Client;
 use crate::failure::Failure;
 
 /// Pauses between the tries; there is one try more than there are pauses.
@@ -25,7 +25,8 @@ const BLOCK_BYTES: usize = 64 * 1024;
 
 pub(crate) struct Upload {
     pub(crate) path: PathBuf,
-    /// The model and its options, as the `options` part of the form.
+    /// `None`: the server's default.
+    pub(crate) model: Option<String>,
     pub(crate) options: Map<String, Value>,
     /// One per submission, not per try.
     pub(crate) idempotency_key: String,
@@ -86,7 +87,7 @@ impl Client {
                 false => Try::Lost(self.unreachable(&error).into()),
             })?;
         if answer.status().is_success() {
-            return json(answer).await.map_err(Try::Lost);
+            return super::json(answer).await.map_err(Try::Lost);
         }
         match self.refusal(answer).await {
             failure if may_have_been_taken(&failure) => Err(Try::Lost(failure.into())),
@@ -131,8 +132,11 @@ async fn form(upload: &Upload, sent: impl Fn(u64) + Send + Sync + 'static) -> an
     let audio = Part::stream_with_length(Body::wrap_stream(stream), metadata.len())
         .file_name(name)
         .mime_str("application/octet-stream")?;
-    let options = Part::text(Value::Object(upload.options.clone()).to_string())
-        .mime_str("application/json")?;
+    let mut choice = json!({"options": upload.options});
+    if let Some(model) = &upload.model {
+        choice["model"] = model.as_str().into();
+    }
+    let options = Part::text(choice.to_string()).mime_str("application/json")?;
     // The options come first, so that a server can refuse them before it has taken the recording.
     Ok(Form::new().part("options", options).part("audio", audio))
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use music::Transcript;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use tokio::signal::unix::{SignalKind, signal};
 use transcription::registry::Store;
 
@@ -133,7 +133,8 @@ async fn transcribe(
     })?;
     let upload = Upload {
         path: files.wav.clone(),
-        options: Map::from_iter([("model".to_owned(), Value::from(MODEL))]),
+        model: Some(MODEL.to_owned()),
+        options: Map::new(),
         idempotency_key: uuid::Uuid::new_v4().to_string(),
     };
     let queued: Job = serde_json::from_value(

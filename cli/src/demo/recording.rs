@@ -114,7 +114,10 @@ mod tests {
     fn the_same_recording_comes_out_every_time() {
         let wav = wav(&score::notes());
         assert_eq!(wav, super::wav(&score::notes()));
-        assert_eq!(hex::encode(Sha256::digest(&wav)), "06fe4c315928b96fb442417a7d6de3560c4a5dc5d040b77b7c257a1fbb50a32d");
+        assert_eq!(
+            hex::encode(Sha256::digest(&wav)),
+            "06fe4c315928b96fb442417a7d6de3560c4a5dc5d040b77b7c257a1fbb50a32d"
+        );
     }
 
     #[test]

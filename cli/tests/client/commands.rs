@@ -66,7 +66,9 @@ async fn list(Query(query): Query<HashMap<String, String>>) -> Json<Value> {
     let items: Vec<Value> = (from..to)
         .map(|number| job(&format!("id-{number}"), state))
         .collect();
-    Json(json!({"items": items, "next_cursor": (to < 250).then(|| to.to_string())}))
+    Json(
+        json!({"object": "list", "data": items, "next_cursor": (to < 250).then(|| to.to_string())}),
+    )
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(crate) fn job(id: &str, state: &str) -> Value {
         "id": id, "object": "transcription", "state": state, "created_at": "2026-11-23T20:00:00Z",
         "source": {"kind": "upload", "filename": "take3.flac", "bytes": 8_123_456, "media_type": "audio/flac",
                    "duration_seconds": 183.2, "sample_rate": 44100, "channels": 2},
-        "options": {"model": "basic-pitch"},
+        "model": "basic-pitch", "options": {},
         "progress": null, "attempt": 1, "worker": null, "error": null
     })
 }

@@ -132,7 +132,7 @@ fn a_file_is_streamed_with_its_name_options_and_a_key() {
     );
     assert_eq!(
         log[0].options,
-        serde_json::json!({"model": "basic-pitch", "onset_threshold": 0.6})
+        serde_json::json!({"model": "basic-pitch", "options": {"onset_threshold": 0.6}})
     );
     assert!(log[0].key.len() >= 32, "{:?}", log[0].key);
 }

@@ -27,12 +27,19 @@ fn event(id: &str, name: &str, data: &serde_json::Value) -> String {
 }
 
 fn stream(text: String, breaks: bool) -> Response {
-    let mut chunks = vec![Ok(text)];
-    if breaks {
-        chunks.push(Err(std::io::Error::other("cable cut")));
-    }
-    let body = Body::from_stream(futures::stream::iter(chunks));
-    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+    let body = async_stream::stream! {
+        yield Ok(text);
+        if breaks {
+            // Lets the text go out first: a body that fails at once takes back what it has said.
+            tokio::task::yield_now().await;
+            yield Err(std::io::Error::other("cable cut"));
+        }
+    };
+    (
+        [(header::CONTENT_TYPE, "text/event-stream")],
+        Body::from_stream(body),
+    )
+        .into_response()
 }
 
 async fn events(State(story): State<Shared>, headers: HeaderMap) -> Response {
