@@ -1,0 +1,124 @@
+//! The database: all SQL of the service is in this folder and nowhere else. SQLite and Postgres run the same statements
+//! (sqlx `Any`; TEXT and BIGINT only). It knows rows and guards, not HTTP, Redis or objects.
+
+mod idempotency;
+mod loops;
+mod retention;
+mod row;
+mod transcriptions;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Any, AnyPool, Executor, SqlStr, Transaction};
+
+pub use idempotency::{Answered, Remembered};
+pub use retention::Tombstone;
+pub use row::{Applied, Finish, Row, State};
+
+/// Every migration, oldest first. Released files never change; a new one is added.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "transcriptions", include_str!("../../migrations/0001_transcriptions.sql"))];
+
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+
+/// A pool of connections; cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: AnyPool,
+    sqlite: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the database URL must start with sqlite:// or postgres://")]
+    Url,
+    #[error("failed to open the database: {0}; check WTT_DATABASE_URL")]
+    Open(#[source] sqlx::Error),
+    #[error("failed to migrate the database: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the database failed: {0}")]
+    Query(#[from] sqlx::Error),
+    #[error("row {id} holds an unreadable {column}: {value:?}")]
+    Unreadable { id: String, column: &'static str, value: String },
+}
+
+impl Error {
+    /// The database is away or overloaded; the same call may succeed later.
+    pub fn is_unavailable(&self) -> bool {
+        let Error::Query(error) = self else { return matches!(self, Error::Open(_)) };
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            // SQLITE_BUSY; Postgres: connection failures, too many connections, shutting down.
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                code == "5" || code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
+            }),
+            _ => false,
+        }
+    }
+}
+
+impl Db {
+    /// Connects and brings the schema up to date.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        sqlx::any::install_default_drivers();
+        let sqlite = url.starts_with("sqlite:");
+        if !sqlite && !url.starts_with("postgres:") && !url.starts_with("postgresql:") {
+            return Err(Error::Url);
+        }
+        let url = match sqlite && !url.contains('?') {
+            true => Cow::Owned(format!("{url}?mode=rwc")),
+            false => Cow::Borrowed(url),
+        };
+        let options = AnyPoolOptions::new()
+            .max_connections(if sqlite { 4 } else { 16 })
+            .acquire_timeout(Duration::from_secs(10))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if sqlite {
+                        connection.execute(SQLITE_SETTINGS).await?;
+                    }
+                    Ok(())
+                })
+            });
+        let pool = options.connect(&url).await.map_err(Error::Open)?;
+        let migrations = MIGRATIONS
+            .iter()
+            .map(|(version, name, sql)| {
+                let sql = SqlStr::from_static(sql);
+                Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+            })
+            .collect();
+        Migrator::with_migrations(migrations).run(&pool).await?;
+        Ok(Self { pool, sqlite })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// A transaction that writes: SQLite takes its write lock at once, or a read that turns into a write could fail busy.
+    async fn begin(&self) -> Result<Transaction<'static, Any>, Error> {
+        Ok(match self.sqlite {
+            true => self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            false => self.pool.begin().await?,
+        })
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Milliseconds, counts and flags as the database holds them.
+fn to_db(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

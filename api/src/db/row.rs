@@ -1,0 +1,186 @@
+//! One row of `transcriptions` in Rust: its fields, its states, and how it is read back. No SQL statements here.
+
+use std::collections::BTreeMap;
+
+use queue::{ResultPointer, TaskError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::Error;
+
+/// The states of a transcription, in the users' words. `Running` is never stored: Redis knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Created,
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+    Expired,
+}
+
+impl State {
+    pub const ALL: [State; 7] = [
+        State::Created,
+        State::Queued,
+        State::Running,
+        State::Succeeded,
+        State::Failed,
+        State::Cancelled,
+        State::Expired,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Created => "created",
+            State::Queued => "queued",
+            State::Running => "running",
+            State::Succeeded => "succeeded",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+            State::Expired => "expired",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Only retry leaves such a state.
+    pub fn is_final(self) -> bool {
+        matches!(self, State::Succeeded | State::Failed | State::Cancelled | State::Expired)
+    }
+}
+
+/// A transcription as the database holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub id: String,
+    /// The integer that only the seed's routes show.
+    pub seed_id: i64,
+    pub state: State,
+    /// 1, and one more with each retry.
+    pub life: u64,
+    /// Number of the last outbox entry that was applied.
+    pub outbox_number: u64,
+    pub created_at_ms: u64,
+    pub updated_at_ms: u64,
+    pub queued_at_ms: Option<u64>,
+    pub started_at_ms: Option<u64>,
+    pub finished_at_ms: Option<u64>,
+    pub expires_at_ms: Option<u64>,
+    /// Display text from the client; never part of a path.
+    pub filename: String,
+    pub media_type: String,
+    pub bytes: u64,
+    pub sha256: String,
+    pub sample_rate: u64,
+    pub channels: u64,
+    pub audio_ms: u64,
+    pub duration_estimated: bool,
+    /// The recording is still in the object store.
+    pub source_stored: bool,
+    pub model: String,
+    pub options: Map<String, Value>,
+    pub queue: String,
+    pub labels: BTreeMap<String, String>,
+    /// Of the finished life; while it runs Redis knows.
+    pub attempt: u64,
+    pub error: Option<TaskError>,
+    pub result: Option<ResultPointer>,
+}
+
+/// A final state on its way from the outbox into a row.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    pub id: String,
+    pub life: u64,
+    pub number: u64,
+    /// Succeeded, Failed or Cancelled.
+    pub state: State,
+    pub attempt: u64,
+    pub error: Option<TaskError>,
+    pub result: Option<ResultPointer>,
+    pub started_at_ms: Option<u64>,
+    pub finished_at_ms: u64,
+    pub expires_at_ms: Option<u64>,
+}
+
+/// What became of a `Finish`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    Done,
+    /// Of an older life, already applied, or the row is final already. Acknowledge it and go on.
+    Ignored,
+    /// There is no such row (deleted, or of another system). Acknowledge it and go on.
+    Unknown,
+}
+
+pub(super) const COLUMNS: &str = "id, seed_id, state, life, outbox_number, created_at_ms, updated_at_ms, queued_at_ms, \
+     started_at_ms, finished_at_ms, expires_at_ms, filename, media_type, bytes, sha256, sample_rate, channels, audio_ms, \
+     duration_estimated, source_stored, model, options, queue, labels, attempt, error, result";
+
+impl Row {
+    pub(super) fn read(row: &AnyRow) -> Result<Self, Error> {
+        let id: String = row.try_get("id")?;
+        let state: String = row.try_get("state")?;
+        let Some(state) = State::parse(&state) else {
+            return Err(Error::Unreadable { id, column: "state", value: state });
+        };
+        let number = |column| -> Result<u64, Error> { Ok(from_db(row.try_get::<i64, _>(column)?)) };
+        let moment =
+            |column| -> Result<Option<u64>, Error> { Ok(row.try_get::<Option<i64>, _>(column)?.map(from_db)) };
+        Ok(Self {
+            seed_id: row.try_get("seed_id")?,
+            state,
+            life: number("life")?,
+            outbox_number: number("outbox_number")?,
+            created_at_ms: number("created_at_ms")?,
+            updated_at_ms: number("updated_at_ms")?,
+            queued_at_ms: moment("queued_at_ms")?,
+            started_at_ms: moment("started_at_ms")?,
+            finished_at_ms: moment("finished_at_ms")?,
+            expires_at_ms: moment("expires_at_ms")?,
+            filename: row.try_get("filename")?,
+            media_type: row.try_get("media_type")?,
+            bytes: number("bytes")?,
+            sha256: row.try_get("sha256")?,
+            sample_rate: number("sample_rate")?,
+            channels: number("channels")?,
+            audio_ms: number("audio_ms")?,
+            duration_estimated: number("duration_estimated")? != 0,
+            source_stored: number("source_stored")? != 0,
+            model: row.try_get("model")?,
+            options: json(&id, "options", Some(row.try_get("options")?))?.unwrap_or_default(),
+            queue: row.try_get("queue")?,
+            labels: json(&id, "labels", Some(row.try_get("labels")?))?.unwrap_or_default(),
+            attempt: number("attempt")?,
+            error: json(&id, "error", row.try_get("error")?)?,
+            result: json(&id, "result", row.try_get("result")?)?,
+            id,
+        })
+    }
+}
+
+fn json<T: serde::de::DeserializeOwned>(
+    id: &str,
+    column: &'static str,
+    text: Option<String>,
+) -> Result<Option<T>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let unreadable = |_| Error::Unreadable { id: id.to_owned(), column, value: text.clone() };
+    serde_json::from_str(&text).map(Some).map_err(unreadable)
+}
+
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+    // Maps of strings and plain structs always serialise.
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
+}
+
+pub(super) fn from_db(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

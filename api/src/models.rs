@@ -1,0 +1,244 @@
+//! The models on offer: names, options with their ranges, licence, and the queue of each, from configuration.
+//! Configured, not announced: a pool that is scaled to zero announces nothing. It runs no network and knows no weights.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Json, Router, routing::get};
+use queue::QueueName;
+use serde_json::{Map, Value, json};
+
+use crate::config::ConfigError;
+use crate::error::{ApiError, ApiResult, Code};
+use crate::state::AppState;
+
+/// What is known about a network apart from its weights.
+struct Known {
+    name: &'static str,
+    description: &'static str,
+    licence: &'static str,
+    options: &'static [Setting],
+}
+
+struct Setting {
+    name: &'static str,
+    kind: Kind,
+    about: &'static str,
+}
+
+enum Kind {
+    Number { least: f64, most: f64, default: Option<f64> },
+    Boolean { default: bool },
+}
+
+const fn number(name: &'static str, least: f64, most: f64, default: Option<f64>, about: &'static str) -> Setting {
+    Setting { name, kind: Kind::Number { least, most, default }, about }
+}
+
+const fn boolean(name: &'static str, default: bool, about: &'static str) -> Setting {
+    Setting { name, kind: Kind::Boolean { default }, about }
+}
+
+const KNOWN: &[Known] = &[Known {
+    name: "basic-pitch",
+    description: "Light, any instrument, several notes at once, with pitch bends.",
+    licence: "Apache-2.0",
+    options: &[
+        number("onset_threshold", 0.0, 1.0, Some(0.5), "How sure the network must be that a note starts."),
+        number("frame_threshold", 0.0, 1.0, Some(0.3), "How sure the network must be that a note sounds."),
+        number("minimum_note_length", 0.0, 60_000.0, Some(127.7), "Shorter notes are dropped (milliseconds)."),
+        number("minimum_frequency", 0.0, 22_050.0, None, "Lower notes are dropped (Hz)."),
+        number("maximum_frequency", 0.0, 22_050.0, None, "Higher notes are dropped (Hz)."),
+        boolean("melodia", true, "Look for notes without a clear start, too."),
+        boolean("inferred_onsets", true, "Infer starts from jumps in loudness, too."),
+        boolean("multiple_pitch_bends", false, "Bend overlapping notes one by one."),
+        number("midi_tempo", 1.0, 1_000.0, Some(120.0), "Tempo written into the MIDI file (BPM)."),
+    ],
+}];
+
+/// A model on offer.
+#[derive(Clone)]
+pub struct Model {
+    pub name: String,
+    pub queue: QueueName,
+    known: Option<&'static Known>,
+}
+
+/// The catalogue; its first model is the default.
+#[derive(Clone)]
+pub struct Models(Arc<Vec<Model>>);
+
+impl Models {
+    /// Reads `model=queue,...`; a name alone uses the queue `default`.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let fail = |problem: String| ConfigError::Models { value: text.to_owned(), problem };
+        let mut models: Vec<Model> = Vec::new();
+        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let (name, queue) = entry.split_once('=').unwrap_or((entry, "default"));
+            let name = name.trim();
+            if name.is_empty() || models.iter().any(|model| model.name == name) {
+                return Err(fail(format!("{name:?} is empty or named twice")));
+            }
+            let queue = QueueName::parse(queue.trim()).map_err(|error| fail(error.to_string()))?;
+            let known = KNOWN.iter().find(|known| known.name == name);
+            models.push(Model { name: name.to_owned(), queue, known });
+        }
+        if models.is_empty() {
+            return Err(fail("name at least one model".to_owned()));
+        }
+        Ok(Self(Arc::new(models)))
+    }
+
+    pub fn default_model(&self) -> &Model {
+        &self.0[0]
+    }
+
+    pub fn find(&self, name: &str) -> Option<&Model> {
+        self.0.iter().find(|model| model.name == name)
+    }
+
+    /// The model of this name, or the error that lists the names on offer.
+    pub fn require(&self, name: &str) -> ApiResult<&Model> {
+        self.find(name).ok_or_else(|| {
+            let names: Vec<&str> = self.0.iter().map(|model| model.name.as_str()).collect();
+            ApiError::new(Code::ModelUnknown, format!("no model `{name}` here; on offer: {}", names.join(", ")))
+                .field("/model", "unknown model")
+        })
+    }
+
+    /// The queues that the models use, each once.
+    pub fn queues(&self) -> std::collections::BTreeSet<QueueName> {
+        self.0.iter().map(|model| model.queue.clone()).collect()
+    }
+
+    fn to_json(&self) -> Value {
+        let models: Vec<Value> = self.0.iter().enumerate().map(|(at, model)| model.to_json(at == 0)).collect();
+        json!({ "object": "list", "data": models })
+    }
+}
+
+impl Model {
+    /// Checks every option against the model's schema and names each that is wrong. A model without a schema takes any.
+    pub fn check_options(&self, options: &Map<String, Value>) -> ApiResult<()> {
+        let Some(known) = self.known else { return Ok(()) };
+        let mut error = ApiError::new(Code::OptionsInvalid, "");
+        for (name, value) in options {
+            match known.options.iter().find(|setting| setting.name == name) {
+                None => error = error.field(format!("/options/{name}"), "unknown option"),
+                Some(setting) => {
+                    if let Some(problem) = setting.kind.problem(value) {
+                        error = error.field(format!("/options/{name}"), problem);
+                    }
+                }
+            }
+        }
+        let frequency = |name: &str| options.get(name).and_then(Value::as_f64);
+        if let (Some(least), Some(most)) = (frequency("minimum_frequency"), frequency("maximum_frequency"))
+            && least >= most
+        {
+            error = error.field("/options/maximum_frequency", "must be above minimum_frequency");
+        }
+        if error.errors.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<String> = error
+            .errors
+            .iter()
+            .map(|field| format!("{}: {}", field.pointer.trim_start_matches("/options/"), field.detail))
+            .collect();
+        error.detail = format!("options of {} are not valid: {}", self.name, named.join("; "));
+        Err(error)
+    }
+
+    fn to_json(&self, default: bool) -> Value {
+        let mut model = json!({
+            "name": self.name,
+            "object": "model",
+            "default": default,
+            "queue": self.queue.as_str(),
+        });
+        if let Some(known) = self.known {
+            model["description"] = known.description.into();
+            model["licence"] = known.licence.into();
+            let properties: Map<String, Value> =
+                known.options.iter().map(|setting| (setting.name.to_owned(), setting.schema())).collect();
+            model["options"] = json!({
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "type": "object",
+                "properties": properties,
+                "additionalProperties": false,
+            });
+        }
+        model
+    }
+}
+
+impl Setting {
+    fn schema(&self) -> Value {
+        let mut schema = match self.kind {
+            Kind::Number { least, most, default } => {
+                let mut schema = json!({"type": "number", "minimum": least, "maximum": most});
+                if let Some(default) = default {
+                    schema["default"] = default.into();
+                }
+                schema
+            }
+            Kind::Boolean { default } => json!({"type": "boolean", "default": default}),
+        };
+        schema["description"] = self.about.into();
+        schema
+    }
+}
+
+impl Kind {
+    fn problem(&self, value: &Value) -> Option<String> {
+        match (self, value) {
+            (Kind::Boolean { .. }, Value::Bool(_)) => None,
+            (Kind::Boolean { .. }, _) => Some("must be true or false".to_owned()),
+            (Kind::Number { least, most, .. }, value) => match value.as_f64() {
+                Some(number) if (*least..=*most).contains(&number) => None,
+                Some(_) => Some(format!("must lie between {least} and {most}")),
+                None => Some("must be a number".to_owned()),
+            },
+        }
+    }
+}
+
+pub(crate) fn router() -> Router<AppState> {
+    Router::new().route("/api/v1/models", get(list_models))
+}
+
+async fn list_models(State(state): State<AppState>) -> Json<Value> {
+    Json(state.models.to_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(options: Value) -> Result<(), String> {
+        let models = Models::parse("basic-pitch=default").unwrap();
+        let options = options.as_object().unwrap();
+        models.default_model().check_options(options).map_err(|error| error.detail)
+    }
+
+    #[test]
+    fn options_in_range_pass_and_others_are_named() {
+        assert_eq!(check(json!({"onset_threshold": 0.4, "melodia": false})), Ok(()));
+        assert!(check(json!({"onset_threshold": 1.5})).unwrap_err().contains("onset_threshold"));
+        assert!(check(json!({"melodia": "yes"})).unwrap_err().contains("melodia"));
+        assert!(check(json!({"speed": 1})).unwrap_err().contains("speed"));
+        let swapped = json!({"minimum_frequency": 500, "maximum_frequency": 100});
+        assert!(check(swapped).unwrap_err().contains("maximum_frequency"));
+    }
+
+    #[test]
+    fn the_mapping_is_read_and_nonsense_is_refused() {
+        let models = Models::parse("basic-pitch, other=slow").unwrap();
+        assert_eq!(models.find("other").unwrap().queue.as_str(), "slow");
+        assert_eq!(models.default_model().queue.as_str(), "default");
+        for bad in ["", "a=b=c", "a=UPPER", "a,a", "=x"] {
+            assert!(Models::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What every handler and loop shares: configuration, database, objects, queue, and the token that ends them all.
+//! Opened once at start; holds no state of a transcription (the database and Redis do).
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use queue::{Queue, QueueConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Keys;
+use crate::config::Config;
+use crate::db::Db;
+use crate::events::Hub;
+use crate::models::Models;
+use crate::objects::Objects;
+
+/// Cheap to clone; axum's state.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+pub struct Inner {
+    pub config: Config,
+    pub keys: Keys,
+    pub models: Models,
+    pub db: Db,
+    pub objects: Objects,
+    pub queue: Queue,
+    /// Cancelled at shutdown: loops end, event streams end, nothing new is accepted.
+    pub shutdown: CancellationToken,
+    /// Rung after a row has changed here (created, finished, deleted): waiters look again at once.
+    pub changed: tokio::sync::Notify,
+    pub started_at: Instant,
+    /// Open event streams per principal, for `events`.
+    pub streams: std::sync::Mutex<HashMap<Arc<str>, usize>>,
+    /// Hints from Redis, fanned out to event streams and loops.
+    pub hub: Arc<Hub>,
+}
+
+impl Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl AppState {
+    /// Opens everything that the service stands on, migrations included.
+    pub async fn open(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let keys = config.keys()?;
+        let models = config.catalogue()?;
+        tokio::fs::create_dir_all(&config.data_dir)
+            .await
+            .with_context(|| format!("failed to create the data folder {}", config.data_dir.display()))?;
+        let db = Db::open(&config.database_url()).await?;
+        let objects = Objects::open(config.objects_url.as_deref(), &config.data_dir)?;
+        let queue = Queue::connect(&QueueConfig {
+            url: config.redis_url.clone(),
+            prefix: config.redis_prefix.clone(),
+            response_timeout: std::time::Duration::from_secs(3),
+        })
+        .await?;
+        Ok(Self(Arc::new(Inner {
+            config,
+            keys,
+            models,
+            db,
+            objects,
+            queue,
+            shutdown,
+            changed: tokio::sync::Notify::new(),
+            started_at: Instant::now(),
+            streams: std::sync::Mutex::default(),
+            hub: Arc::default(),
+        })))
+    }
+}
+
+/// Milliseconds since 1970 on this machine's clock.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,45 @@
+//! `DELETE /api/v1/transcriptions/{id}`: ends it if it runs, removes row and objects, leaves a tombstone that answers 410.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use queue::{CancelAnswer, CancelKind};
+
+use super::row::find;
+use super::enqueue::task_id;
+use crate::db::{Row, State as JobState};
+use crate::error::ApiResult;
+use crate::extract::Path;
+use crate::state::{AppState, now_ms};
+
+pub(crate) async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    let row = find(&state, &id).await?;
+    remove(&state, row, "deleted").await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes a transcription with everything of it. `reason` is the tombstone's: `deleted` or `expired`.
+pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResult<()> {
+    let id = row.id.as_str();
+    let task = task_id(id)?;
+    let mut still_running = false;
+    if row.state == JobState::Queued {
+        let asked = state.queue.cancel(&task, CancelKind::Cancelled, reason).await?;
+        still_running = asked == CancelAnswer::Requested;
+    }
+    if !state.db.delete(&row, reason, now_ms()).await? {
+        // Somebody else was faster; the rest is theirs.
+        return Ok(());
+    }
+    tracing::info!(task.id = %id, reason, "removed {id}");
+    match state.objects.delete_all(id).await {
+        // A worker that still runs may store a result yet: the sweeper looks once more.
+        Ok(()) if still_running => {}
+        Ok(()) => state.db.objects_deleted(id).await?,
+        Err(error) => tracing::warn!(task.id = %id, cause = %error, "the sweeper will delete the objects of {id}"),
+    }
+    if let Err(error) = state.queue.forget(&task).await {
+        tracing::debug!(task.id = %id, cause = %error, "the reaper will purge what Redis holds of {id}");
+    }
+    state.changed.notify_waiters();
+    Ok(())
+}

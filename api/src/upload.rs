@@ -1,0 +1,174 @@
+//! A recording on its way in: streamed to the object store while it is counted and hashed, then looked at through ranged
+//! reads of what is stored (headers and last pages; nothing is decoded here). What is not kept is deleted.
+
+use axum::extract::multipart::Field;
+use sha2::{Digest, Sha256};
+
+use crate::error::{ApiError, ApiResult, Code};
+use crate::extract::Multipart;
+use crate::objects::ObjectKey;
+use crate::state::AppState;
+
+const LONGEST_FILENAME_BYTES: usize = 255;
+/// Of a recording whose length is unknown: what a small codec needs.
+const ESTIMATED_BITS_PER_SECOND: u64 = 32_000;
+const DISCARD_SECONDS: u64 = 5;
+
+/// A stored recording that nobody owns yet; dropped without `keep`, it is deleted.
+pub(crate) struct Received {
+    pub(crate) filename: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    id: String,
+    state: Option<AppState>,
+}
+
+/// What the headers of a recording say.
+#[derive(Debug, Clone)]
+pub(crate) struct Inspected {
+    pub(crate) media_type: String,
+    pub(crate) sample_rate: u32,
+    pub(crate) channels: u16,
+    pub(crate) audio_ms: u64,
+    pub(crate) duration_estimated: bool,
+}
+
+impl Received {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// A row owns it now.
+    pub(crate) fn keep(mut self) {
+        self.state = None;
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        let (Some(state), Ok(runtime)) = (self.state.take(), tokio::runtime::Handle::try_current()) else { return };
+        let id = std::mem::take(&mut self.id);
+        runtime.spawn(async move {
+            if let Err(error) = state.objects.delete(ObjectKey::Audio(&id)).await {
+                tracing::warn!(task.id = %id, cause = %error, "failed to delete a refused recording");
+            }
+        });
+    }
+}
+
+/// Streams a field of a multipart body to the object store as the recording of `id`.
+pub(crate) async fn receive(state: &AppState, id: &str, mut field: Field<'_>) -> ApiResult<Received> {
+    let limit_bytes = state.config.limits.max_upload_bytes;
+    let filename = display_name(field.file_name().unwrap_or_default());
+    let mut writer = state.objects.writer(ObjectKey::Audio(id)).await?;
+    let (mut bytes, mut hash) = (0_u64, Sha256::new());
+    while let Some(chunk) = field.chunk().await? {
+        bytes += chunk.len() as u64;
+        if bytes > limit_bytes {
+            writer.abort().await;
+            return Err(too_large(limit_bytes));
+        }
+        hash.update(&chunk);
+        writer.write(chunk).await?;
+    }
+    if bytes == 0 {
+        writer.abort().await;
+        return Err(ApiError::new(Code::AudioEmpty, format!("the file {filename:?} is empty")));
+    }
+    writer.finish().await?;
+    let sha256 = hex::encode(hash.finalize());
+    Ok(Received { filename, bytes, sha256, id: id.to_owned(), state: Some(state.clone()) })
+}
+
+/// Counts and hashes a field without storing it: for a repeated request whose answer is known.
+pub(crate) async fn hash_only(state: &AppState, mut field: Field<'_>) -> ApiResult<String> {
+    let limit_bytes = state.config.limits.max_upload_bytes;
+    let (mut bytes, mut hash) = (0_u64, Sha256::new());
+    while let Some(chunk) = field.chunk().await? {
+        bytes += chunk.len() as u64;
+        if bytes > limit_bytes {
+            return Err(too_large(limit_bytes));
+        }
+        hash.update(&chunk);
+    }
+    Ok(hex::encode(hash.finalize()))
+}
+
+pub(crate) fn too_large(limit_bytes: u64) -> ApiError {
+    let detail = format!("a recording may have at most {limit_bytes} bytes");
+    ApiError::new(Code::UploadTooLarge, detail).member("limit_bytes", limit_bytes)
+}
+
+/// What the stored recording is, or why it cannot be transcribed.
+pub(crate) async fn inspect(state: &AppState, received: &Received) -> ApiResult<Inspected> {
+    let source = state.objects.source(ObjectKey::Audio(&received.id), received.bytes);
+    let extension = extension(&received.filename);
+    let probed = tokio::task::spawn_blocking(move || audio::probe(Box::new(source), extension.as_deref()));
+    let probe = probed.await.map_err(ApiError::internal)??;
+    let limit_seconds = state.config.limits.max_decoded_seconds;
+    let (audio_ms, duration_estimated) = match probe.duration_seconds {
+        Some(seconds) if seconds > limit_seconds as f64 => {
+            let detail = format!("the recording lasts {seconds:.0} s; the limit is {limit_seconds} s");
+            return Err(ApiError::new(Code::AudioTooLong, detail).member("limit_seconds", limit_seconds));
+        }
+        Some(seconds) if seconds <= 0.0 => {
+            return Err(ApiError::new(Code::AudioEmpty, "the recording holds no sound"));
+        }
+        Some(seconds) => ((seconds * 1000.0).ceil() as u64, false),
+        None => {
+            let guess_ms = received.bytes.saturating_mul(8 * 1000) / ESTIMATED_BITS_PER_SECOND;
+            (guess_ms.clamp(1, limit_seconds.saturating_mul(1000)), true)
+        }
+    };
+    Ok(Inspected {
+        media_type: probe.media_type.to_owned(),
+        sample_rate: probe.sample_rate,
+        channels: probe.channels,
+        audio_ms,
+        duration_estimated,
+    })
+}
+
+/// Reads what is left of a refused body, within reason: a client that is still sending would otherwise see its
+/// connection break instead of the answer.
+pub(crate) async fn discard_rest(multipart: Multipart) {
+    let mut multipart = multipart.0;
+    let drain = async {
+        while let Ok(Some(mut field)) = multipart.next_field().await {
+            while let Ok(Some(_)) = field.chunk().await {}
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(DISCARD_SECONDS), drain).await;
+}
+
+/// The client's name for the file, for display: no folders, no control characters, not too long.
+pub(crate) fn display_name(sent: &str) -> String {
+    let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut name: String = last.chars().filter(|character| !character.is_control()).collect();
+    while name.len() > LONGEST_FILENAME_BYTES {
+        name.pop();
+    }
+    let name = name.trim();
+    if name.is_empty() { "recording".to_owned() } else { name.to_owned() }
+}
+
+fn extension(filename: &str) -> Option<String> {
+    let (_, extension) = filename.rsplit_once('.')?;
+    (!extension.is_empty() && extension.len() <= 8).then(|| extension.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_for_display_only() {
+        assert_eq!(display_name("../../etc/passwd"), "passwd");
+        assert_eq!(display_name("C:\\music\\take 3.FLAC"), "take 3.FLAC");
+        assert_eq!(display_name("a\r\nb\u{7}"), "ab");
+        assert_eq!(display_name(""), "recording");
+        assert_eq!(display_name(&"é".repeat(300)).len(), 254);
+        assert_eq!(extension("a.FLAC").as_deref(), Some("flac"));
+        assert_eq!(extension("none"), None);
+    }
+}
