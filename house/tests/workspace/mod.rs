@@ -1,7 +1,6 @@
 //! The workspace as `cargo metadata` tells it: members, what they declare, and what their builds reach. Knows no rule.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -83,7 +82,7 @@ impl Workspace {
                 "--format-version=1",
                 "--filter-platform=x86_64-unknown-linux-gnu",
             ])
-            .current_dir(root())
+            .current_dir(house::root())
             .output()
             .expect("cargo runs");
         assert!(
@@ -186,12 +185,4 @@ impl Workspace {
         }
         came_from
     }
-}
-
-/// The work tree.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("house/ lies in the work tree")
-        .to_path_buf()
 }
