@@ -2,11 +2,12 @@
 //! live, fetch what was heard and compare it with what was played. It uses the client and `up` as anybody would.
 
 mod compare;
+mod farewell;
+mod place;
 mod recording;
 mod score;
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -23,7 +24,9 @@ use crate::follow::follow;
 use crate::job::{Job, State};
 use crate::progress::{Display, Lines};
 use crate::{output, ui, up};
+use place::Files;
 
+/// The network whose weights every installation has.
 const MODEL: &str = "basic-pitch";
 const NAME: &str = "minuet";
 const AFTER: &str = "\
@@ -45,21 +48,12 @@ pub(crate) struct Args {
     up: up::UpArgs,
 }
 
-/// The files that the demo leaves behind.
-struct Files {
-    wav: PathBuf,
-    midi: PathBuf,
-    notes: PathBuf,
-    logs: PathBuf,
-    force: bool,
-}
-
 /// The key that the system asks for, if any, and the file it is in.
 type Key = (Option<String>, Option<PathBuf>);
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut system = args.up;
-    need_model(system.models_dir.clone().unwrap_or_else(Store::default_dir))?;
+    place::need_model(system.models_dir.clone().unwrap_or_else(Store::default_dir))?;
     let files = Files::in_folder(args.output, args.force)?;
     // Queued tasks of a folder that is in use are not the demo's; without a name it gets a folder of its own.
     let own_data = match system.data_dir {
@@ -73,8 +67,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     system.data_dir = system
         .data_dir
         .or_else(|| own_data.as_ref().map(|folder| folder.path().to_owned()));
-    system.log_dir.get_or_insert_with(|| files.logs.clone());
-    system.listen = free_address(system.listen);
+    let logs = system
+        .log_dir
+        .get_or_insert_with(|| files.logs.clone())
+        .clone();
+    system.listen = place::free_address(system.listen);
     let key = (system.api_key.clone(), system.api_key_file.clone());
 
     let score = score::notes();
@@ -103,7 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     if shown.is_ok() {
         let stays = ui::is_interactive();
-        ui::line(next_steps(&api_url, &files, stays));
+        ui::line(farewell::next_steps(&api_url, &files, stays));
         if stays {
             interrupted().await;
             ui::note("stopping");
@@ -111,11 +108,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     // Whatever happened: nothing that was started stays.
     let stopped = running.stop().await.context("failed to stop the system");
-    let log = || format!("the workers' logs are in {}", files.logs.display());
-    shown
-        .with_context(log)
-        .and(stopped)
-        .map(|()| ExitCode::SUCCESS)
+    if shown.is_err() {
+        ui::note(format!("the workers' logs are in {}", logs.display()));
+    }
+    shown.and(stopped).map(|()| ExitCode::SUCCESS)
 }
 
 /// Upload, follow, fetch, show.
@@ -186,113 +182,12 @@ async fn transcribe(
     Ok(())
 }
 
-impl Files {
-    /// A temporary folder is kept: its files are what the demo is for.
-    fn in_folder(folder: Option<PathBuf>, force: bool) -> anyhow::Result<Files> {
-        let folder = match folder {
-            Some(folder) => folder,
-            None => tempfile::Builder::new()
-                .prefix("wtt-demo-")
-                .tempdir()?
-                .keep(),
-        };
-        fs_err::create_dir_all(&folder)?;
-        let path = |extension: &str| output::named_after(&folder, NAME, extension);
-        let files = Files {
-            wav: path("wav"),
-            midi: path("mid"),
-            notes: path("json"),
-            logs: folder.join("logs"),
-            force,
-        };
-        for path in [&files.wav, &files.midi, &files.notes] {
-            output::check(path, force)?;
-        }
-        Ok(files)
-    }
-}
-
-fn need_model(folder: PathBuf) -> anyhow::Result<()> {
-    let installed = Store::new(folder)
-        .list()
-        .iter()
-        .any(|model| model.name == MODEL && model.installed);
-    anyhow::ensure!(
-        installed,
-        "the network {MODEL} is not installed; `{} models pull {MODEL}` fetches it (`make setup` does so too)",
-        program()
-    );
-    Ok(())
-}
-
-/// The address that was asked for, or another port of the same host where somebody else has this one.
-fn free_address(listen: SocketAddr) -> SocketAddr {
-    let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
-    if !TcpListener::bind(listen).is_err_and(|error| taken(&error)) {
-        return listen;
-    }
-    ui::line(format!(
-        "port {} is taken, so the demo uses another one",
-        listen.port()
-    ));
-    SocketAddr::new(listen.ip(), 0)
-}
-
 /// As wide as the terminal, as high as the range of the notes.
 fn roll_size(notes: &[music::Note]) -> (usize, usize) {
     let columns = ui::columns().unwrap_or(100).clamp(60, 120);
     let pitches = || notes.iter().map(|note| usize::from(note.pitch));
     let span = pitches().max().unwrap_or(0) - pitches().min().unwrap_or(0) + 1;
     (columns, span.clamp(8, 40))
-}
-
-fn next_steps(api_url: &str, files: &Files, stays: bool) -> String {
-    let (wtt, wav) = (program(), quoted(&files.wav));
-    let api_url = api_url.trim_end_matches('/');
-    let server = if api_url.ends_with("127.0.0.1:8000") {
-        String::new()
-    } else {
-        format!(" --server {api_url}")
-    };
-    let first = match stays {
-        true => format!("The server runs at {api_url} until you press Ctrl-C. What to try next:"),
-        false => format!(
-            "The server has been stopped; `{wtt} up` starts one that stays. What to try next:"
-        ),
-    };
-    let server = if stays { server } else { String::new() };
-    let address = if stays {
-        api_url
-    } else {
-        "http://127.0.0.1:8000"
-    };
-    [
-        String::new(),
-        first,
-        format!("  {wtt} transcribe {wav} -o again.mid        without a server"),
-        format!("  {wtt} submit YOUR.mp3 -o YOUR.mid{server}   with the server"),
-        format!("  {wtt} list{server}"),
-        format!("  curl -F audio=@{wav} {address}/api/v1/transcriptions"),
-    ]
-    .join("\n")
-}
-
-/// The command as it was typed, so that the lines can be copied.
-fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| "wtt".to_owned())
-}
-
-/// Fit for a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = text
-        .chars()
-        .all(|char| char.is_alphanumeric() || "/._-+,".contains(char));
-    if is_plain {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// Ctrl-C, or the polite way to end a process.
