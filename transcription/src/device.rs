@@ -44,6 +44,9 @@ impl DeviceChoice {
         let DeviceChoice::Cuda(index) = self else { return Ok(tch::Device::Cpu) };
         let unavailable = |reason: String| Error::DeviceUnavailable { device: self.to_string(), reason };
         load_cuda().map_err(unavailable)?;
+        if std::env::var("NVIDIA_TF32_OVERRIDE").as_deref() != Ok("0") {
+            tracing::warn!("TF32 is on: single notes may shift by a frame; set NVIDIA_TF32_OVERRIDE=0 for exact float32");
+        }
         if !tch::Cuda::is_available() {
             return Err(unavailable("libtorch sees no GPU; is the driver installed and the card given to this process?".into()));
         }
