@@ -1,11 +1,22 @@
 //! The connection: how a script gets to Redis and what its failure means. Knows no transition.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::{TcpSettings, socket2};
+use redis::{Client, IntoConnectionInfo, Value};
+
 use crate::Error;
+use crate::keys::Keys;
+use crate::script::{Answer, Transition};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where the queue lives.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct QueueConfig {
     /// `redis://`, `rediss://`, `unix://` or `redis+unix://`.
     pub url: String,
@@ -24,18 +35,142 @@ impl QueueConfig {
     }
 }
 
-/// A handle on the queue; clones share one connection.
+impl fmt::Debug for QueueConfig {
+    // A URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueConfig")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle on the queue; clones share one connection, which mends itself.
 #[derive(Clone)]
-pub struct Queue {}
+pub struct Queue {
+    manager: ConnectionManager,
+    pub(crate) client: Client,
+    pub(crate) keys: Arc<Keys>,
+    /// A test's clock in ms; 0 = the server's.
+    clock: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("prefix", &self.keys.prefix)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Queue {
-    /// Connects and refuses a server that may evict tasks.
+    /// Connects, and refuses a server that may evict tasks.
     pub async fn connect(config: &QueueConfig) -> Result<Queue, Error> {
-        let _ = config;
-        todo!()
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(socket2::TcpKeepalive::new().with_time(Duration::from_secs(30)));
+        #[cfg(target_os = "linux")]
+        let tcp = tcp.set_user_timeout(Duration::from_secs(20));
+        let info = config
+            .url
+            .as_str()
+            .into_connection_info()
+            .map_err(Error::Url)?
+            .set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(Error::Url)?;
+        // Few attempts within one call: the caller has its own patience, and repeats with the same nonce or token.
+        let manager_config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(config.response_timeout))
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_secs(1));
+        let manager = client
+            .get_connection_manager_with_config(manager_config)
+            .await?;
+        let queue = Queue {
+            manager,
+            client,
+            keys: Arc::new(Keys {
+                prefix: config.prefix.clone(),
+            }),
+            clock: Arc::new(AtomicU64::new(0)),
+        };
+        queue.refuse_eviction().await?;
+        Ok(queue)
     }
 
     pub async fn ping(&self) -> Result<(), Error> {
-        todo!()
+        Ok(redis::cmd("PING")
+            .query_async::<()>(&mut self.manager())
+            .await?)
+    }
+
+    /// The same queue on a clock of the test's own (ms; 0 = the server's again).
+    #[doc(hidden)]
+    pub fn with_clock(&self, clock: Arc<AtomicU64>) -> Queue {
+        Queue {
+            clock,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn manager(&self) -> ConnectionManager {
+        self.manager.clone()
+    }
+
+    /// Runs one transition. A lost reply is an `Unavailable`: the transition may have happened.
+    pub(crate) async fn run(
+        &self,
+        transition: &Transition,
+        keys: &[String],
+        args: Vec<String>,
+    ) -> Result<Answer, Error> {
+        let mut call = transition.script.prepare_invoke();
+        for key in keys {
+            call.key(key);
+        }
+        call.arg(&self.keys.prefix);
+        call.arg(match self.clock.load(Ordering::SeqCst) {
+            0 => String::new(),
+            now_ms => now_ms.to_string(),
+        });
+        for arg in args {
+            call.arg(arg);
+        }
+        let value: Value = call.invoke_async(&mut self.manager()).await?;
+        Ok(Answer::new(transition.name, value))
+    }
+
+    /// A field of INFO; None where the server hides it.
+    pub(crate) async fn info(&self, section: &str) -> Result<redis::InfoDict, Error> {
+        Ok(redis::cmd("INFO")
+            .arg(section)
+            .query_async(&mut self.manager())
+            .await?)
+    }
+
+    async fn refuse_eviction(&self) -> Result<(), Error> {
+        let memory = match self.info("memory").await {
+            Ok(memory) => memory,
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read maxmemory-policy; the queue needs noeviction");
+                return Ok(());
+            }
+        };
+        match memory.get::<String>("maxmemory_policy") {
+            None => {
+                tracing::warn!("the server hides its maxmemory-policy; the queue needs noeviction")
+            }
+            Some(policy) if policy == "noeviction" => {}
+            Some(policy) if memory.get::<u64>("maxmemory") == Some(0) => {
+                tracing::warn!(
+                    policy,
+                    "maxmemory-policy should be noeviction; harmless only while maxmemory is 0"
+                );
+            }
+            Some(policy) => return Err(Error::Evicting { policy }),
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,10 @@
 //! none -> pending.
 
-use crate::{Error, Queue, QueueName, TaskId, TaskPayload};
+use crate::keys::priority_word;
+use crate::{Error, Queue, QueueName, TaskId, TaskPayload, script};
+
+/// Larger bodies belong into the object store.
+const PAYLOAD_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Which of a queue's three lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -66,8 +70,75 @@ pub enum Enqueued {
 }
 
 impl Queue {
+    /// Puts a task into its queue. Repeating it answers `Known` with the same id.
     pub async fn enqueue(&self, task: &NewTask) -> Result<Enqueued, Error> {
-        let _ = task;
-        todo!()
+        let payload = serde_json::to_string(&task.payload).unwrap_or_default();
+        if payload.len() > PAYLOAD_LIMIT_BYTES {
+            return Err(Error::TooLarge {
+                what: "the payload",
+                bytes: payload.len(),
+                limit: PAYLOAD_LIMIT_BYTES,
+            });
+        }
+        check_model(&task.model)?;
+        let own_key = self.keys.task(&task.id);
+        let (idempotency_key, idempotency_ttl_ms) = match &task.idempotency {
+            Some((key, ttl_ms)) => {
+                check_idempotency_key(key)?;
+                (self.keys.idempotency(key), *ttl_ms)
+            }
+            None => (own_key.clone(), 0),
+        };
+        let mut keys = vec![own_key, idempotency_key];
+        keys.extend(self.keys.lists(&task.queue));
+        let args = vec![
+            task.id.to_string(),
+            payload,
+            task.queue.to_string(),
+            priority_word(task.priority).to_owned(),
+            task.model.clone(),
+            task.audio_ms.to_string(),
+            task.life.to_string(),
+            task.delay_ms.to_string(),
+            task.max_retries.to_string(),
+            task.lease_ms.to_string(),
+            task.max_depth.to_string(),
+            idempotency_ttl_ms.to_string(),
+        ];
+        let [code, value] = self.run(&script::ENQUEUE, &keys, args).await?.fields()?;
+        match code.number()? {
+            1 => Ok(Enqueued::New),
+            0 => Ok(Enqueued::Known {
+                id: TaskId::parse(value.text())?,
+            }),
+            -1 => Ok(Enqueued::Full {
+                depth: value.unsigned()?,
+            }),
+            _ => Err(code.unexpected()),
+        }
     }
+}
+
+/// A model's name becomes part of a field of `task:work`.
+fn check_model(model: &str) -> Result<(), Error> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    if model.len() <= 80 && model.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: "model",
+        value: model.to_owned(),
+        rule: "at most 80 of 0-9 A-Z a-z - _ . :",
+    })
+}
+
+fn check_idempotency_key(key: &str) -> Result<(), Error> {
+    if !key.is_empty() && key.len() <= 255 {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: "idempotency key",
+        value: key.chars().take(80).collect(),
+        rule: "1 to 255 bytes",
+    })
 }

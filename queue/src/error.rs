@@ -67,8 +67,14 @@ impl Error {
 impl From<redis::RedisError> for Error {
     fn from(error: redis::RedisError) -> Self {
         use redis::{ErrorKind, ServerErrorKind};
+        // Before 7.0 an error inside a script hides its code in the text.
+        let text = error.to_string();
+        let hidden = |code: &str| text.contains(&format!("-{code} "));
         match error.code() {
             Some("OOM" | "MISCONF" | "NOREPLICAS") => return Error::Refused(error),
+            _ if hidden("OOM") || hidden("MISCONF") || hidden("NOREPLICAS") => {
+                return Error::Refused(error);
+            }
             Some("LOADING" | "READONLY" | "MASTERDOWN" | "TRYAGAIN" | "BUSY" | "CLUSTERDOWN") => {
                 return Error::Unavailable(error);
             }

@@ -20,6 +20,7 @@ mod outbox;
 mod park;
 mod payload;
 mod reap;
+mod script;
 mod snapshot;
 mod stats;
 #[doc(hidden)]

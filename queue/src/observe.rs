@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Error, Queue, QueueName, TaskId};
+use crate::script::Answer;
+use crate::{Error, Queue, QueueName, script};
 
 /// Ready tasks per list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +22,8 @@ impl Depth {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InFlight {
-    pub id: TaskId,
+    /// As it stands in the list; a stray need not be an id of ours.
+    pub id: String,
     /// Empty where the id was moved without a claim.
     pub worker: String,
     pub model: String,
@@ -30,7 +32,7 @@ pub struct InFlight {
     pub alone: bool,
 }
 
-/// Decayed sums; factor = busy_ms / audio_ms.
+/// Decayed sums of what one worker did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RealTimeFactor {
     pub audio_ms: f64,
@@ -40,9 +42,9 @@ pub struct RealTimeFactor {
 }
 
 impl RealTimeFactor {
-    /// Busy milliseconds per millisecond of audio.
+    /// Milliseconds of audio per busy millisecond of one worker: queued work divided by it is time to drain.
     pub fn factor(&self) -> Option<f64> {
-        (self.audio_ms > 0.0).then(|| self.busy_ms / self.audio_ms)
+        (self.busy_ms > 0.0).then(|| self.audio_ms / self.busy_ms)
     }
 }
 
@@ -88,7 +90,119 @@ pub struct Observation {
 
 impl Queue {
     pub async fn observe(&self, queue: &QueueName) -> Result<Observation, Error> {
-        let _ = queue;
-        todo!()
+        let keys = &self.keys;
+        let mut names = vec![
+            keys.work(),
+            keys.inflight(),
+            keys.real_time_factors(),
+            keys.drain(),
+            keys.paused(),
+            keys.worker_index(),
+        ];
+        names.extend(keys.lists(queue));
+        let answer = self
+            .run(&script::OBSERVE, &names, vec![queue.to_string()])
+            .await?;
+        let [
+            now,
+            paused,
+            depths,
+            delayed,
+            parked,
+            work,
+            in_flight_count,
+            in_flight,
+            workers,
+            draining,
+            oldest,
+            rtf,
+        ] = answer.fields()?;
+        let [alone, high, normal, low] = depths.fields()?;
+        Ok(Observation {
+            now_ms: now.unsigned()?,
+            depth: Depth {
+                alone: alone.unsigned()?,
+                high: high.unsigned()?,
+                normal: normal.unsigned()?,
+                low: low.unsigned()?,
+            },
+            delayed: delayed.unsigned()?,
+            parked: parked.unsigned()?,
+            work_ms: pairs(work)?
+                .into_iter()
+                .map(|(model, ms)| Ok((model, ms.unsigned()?)))
+                .collect::<Result<_, Error>>()?,
+            in_flight_count: in_flight_count.unsigned()?,
+            in_flight: in_flight
+                .list()?
+                .into_iter()
+                .map(read_in_flight)
+                .collect::<Result<_, _>>()?,
+            workers: workers
+                .list()?
+                .into_iter()
+                .map(read_worker)
+                .collect::<Result<_, _>>()?,
+            draining: draining.list()?.iter().map(Answer::text).collect(),
+            oldest_wait_ms: oldest.optional()?,
+            rtf: pairs(rtf)?
+                .into_iter()
+                .map(|(model, sums)| (model, read_factor(&sums.text())))
+                .collect(),
+            paused: paused.number()? == 1,
+        })
+    }
+}
+
+fn pairs(answer: Answer) -> Result<Vec<(String, Answer)>, Error> {
+    let mut out = Vec::new();
+    let mut list = answer.list()?.into_iter();
+    while let (Some(name), Some(value)) = (list.next(), list.next()) {
+        out.push((name.text(), value));
+    }
+    Ok(out)
+}
+
+fn read_in_flight(answer: Answer) -> Result<InFlight, Error> {
+    let [id, worker, model, audio, age, alone] = answer.fields()?;
+    Ok(InFlight {
+        id: id.text(),
+        worker: worker.text(),
+        model: model.text(),
+        audio_ms: audio.unsigned()?,
+        age_ms: age.unsigned()?,
+        alone: alone.text() == "1",
+    })
+}
+
+fn read_worker(answer: Answer) -> Result<WorkerSeen, Error> {
+    let [worker, state, pod, pod_uid, pool, models, slots, held, age] = answer.fields()?;
+    Ok(WorkerSeen {
+        worker: worker.text(),
+        state: state.text(),
+        pod: pod.text(),
+        pod_uid: pod_uid.text(),
+        pool: pool.text(),
+        models: models
+            .text()
+            .split(',')
+            .filter(|model| !model.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        slots: slots.unsigned()? as u32,
+        held: held.unsigned()? as u32,
+        heartbeat_age_ms: age.unsigned()?,
+    })
+}
+
+fn read_factor(sums: &str) -> RealTimeFactor {
+    let mut numbers = sums
+        .split(' ')
+        .map(|number| number.parse::<f64>().unwrap_or(0.0));
+    let mut next = || numbers.next().unwrap_or(0.0);
+    RealTimeFactor {
+        audio_ms: next(),
+        busy_ms: next(),
+        samples: next() as u64,
     }
 }

@@ -1,6 +1,9 @@
 //! Final records on their way to the database: read, store, then acknowledge.
 
-use crate::{Error, Queue, TaskId, TaskStatus};
+use redis::AsyncCommands;
+use serde::Deserialize;
+
+use crate::{Error, Queue, TaskId, TaskStatus, script};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEntry {
@@ -21,13 +24,53 @@ pub struct OutboxEntry {
 impl Queue {
     /// Oldest first; does not pop.
     pub async fn results(&self, max: usize) -> Result<Vec<OutboxEntry>, Error> {
-        let _ = max;
-        todo!()
+        let most = isize::try_from(max.max(1)).unwrap_or(isize::MAX);
+        let entries: Vec<Vec<u8>> = self
+            .manager()
+            .lrange(self.keys.results(), -most, -1)
+            .await?;
+        let read = entries.iter().rev().filter_map(|entry| {
+            let entry = parse(&String::from_utf8_lossy(entry));
+            if entry.is_none() {
+                tracing::warn!("an entry of task:results is none of ours; it goes with the next acknowledgement");
+            }
+            entry
+        });
+        Ok(read.collect())
     }
 
     /// Pops what the database has committed: entries with a number of at most `up_to`, at most `max` of them.
     pub async fn ack_results(&self, up_to: u64, max: usize) -> Result<usize, Error> {
-        let _ = (up_to, max);
-        todo!()
+        let args = vec![up_to.to_string(), max.to_string()];
+        let answer = self
+            .run(&script::ACK_RESULTS, &[self.keys.results()], args)
+            .await?;
+        Ok(answer.unsigned()? as usize)
     }
+}
+
+/// `NUMBER\nJSON`, all values of the JSON as text.
+fn parse(entry: &str) -> Option<OutboxEntry> {
+    #[derive(Deserialize)]
+    struct Record {
+        id: String,
+        life: String,
+        attempt: String,
+        status: String,
+        kind: String,
+        body: String,
+        at: String,
+    }
+    let (number, json) = entry.split_once('\n')?;
+    let record: Record = serde_json::from_str(json).ok()?;
+    Some(OutboxEntry {
+        number: number.parse().ok()?,
+        id: TaskId::parse(record.id).ok()?,
+        life: record.life.parse().ok()?,
+        attempt: record.attempt.parse().ok()?,
+        status: TaskStatus::parse(&record.status)?,
+        kind: record.kind,
+        body: record.body,
+        at_ms: record.at.parse().ok()?,
+    })
 }

@@ -1,32 +1,161 @@
 //! A private redis-server for tests of this crate and of those above it. Never used by a service.
 
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Ends the server with us, even if we are killed: the pipe closes, `read` returns.
+const GUARD: &str =
+    r#""$@" & server=$!; read _; kill -9 $server 2>/dev/null; wait $server 2>/dev/null"#;
+
 /// A redis-server child on a unix socket in its own folder; killed when dropped.
-pub struct RedisServer {}
+#[derive(Debug)]
+pub struct RedisServer {
+    folder: PathBuf,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
 
 impl RedisServer {
     /// Without persistence.
     pub fn start() -> Self {
-        todo!()
+        Self::start_with(&[])
     }
 
     /// With an append-only file, so that `stop` and `start_again` keep the data.
     pub fn start_with_aof() -> Self {
-        todo!()
+        Self::start_with(&["--appendonly", "yes"])
     }
 
-    /// With further redis.conf lines given as arguments: `["--maxmemory", "3mb"]`.
+    /// With further settings: `["--maxmemory", "3mb"]`.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let _ = arguments;
-        todo!()
+        let folder = std::env::temp_dir().join(format!(
+            "wtt-redis-{}-{:08x}",
+            std::process::id(),
+            rand::random::<u32>()
+        ));
+        if let Err(error) = fs::create_dir_all(&folder) {
+            panic!("cannot make {}: {error}", folder.display());
+        }
+        let arguments = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
+        let mut server = Self {
+            folder,
+            arguments,
+            child: None,
+        };
+        server.start_again();
+        server
     }
 
     /// `unix://` URL.
     pub fn url(&self) -> String {
-        todo!()
+        format!("unix://{}", self.socket().display())
     }
 
-    /// Shuts the server down; data stays only with an append-only file.
-    pub fn stop(&mut self) {}
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("redis.sock")
+    }
 
-    pub fn start_again(&mut self) {}
+    /// Ends the server as a shutdown does; data stays only with an append-only file.
+    pub fn stop(&mut self) {
+        if self.child.is_some() {
+            if let Ok(mut stream) = UnixStream::connect(self.socket()) {
+                let _ = stream.set_read_timeout(Some(PATIENCE));
+                let _ = stream.write_all(b"SHUTDOWN\r\n");
+                let _ = stream.read(&mut [0_u8; 64]);
+            }
+            self.kill();
+        }
+    }
+
+    /// Ends the server without warning.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts the server on the same folder and socket.
+    pub fn start_again(&mut self) {
+        self.kill();
+        let socket = self.socket();
+        let _ = fs::remove_file(&socket);
+        let log = self.folder.join("redis.log");
+        let child = Command::new("sh")
+            .args(["-c", GUARD, "sh", &find_server()])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--unixsocketperm",
+                "700",
+                "--unixsocket",
+            ])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(&self.folder)
+            .arg("--logfile")
+            .arg(&log)
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match child {
+            Ok(child) => self.child = Some(child),
+            Err(error) => panic!("cannot start redis-server through sh: {error}"),
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while !answers(&socket) {
+            if Instant::now() > deadline {
+                panic!(
+                    "redis-server did not answer: {}",
+                    fs::read_to_string(&log).unwrap_or_default()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn find_server() -> String {
+    let name = "redis-server";
+    match Command::new(name)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+    {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            panic!("the tests need redis-server; install it: apt-get install redis-server")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+fn answers(socket: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        return false;
+    };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+    let mut reply = [0_u8; 5];
+    stream.write_all(b"PING\r\n").is_ok()
+        && stream.read_exact(&mut reply).is_ok()
+        && &reply == b"+PONG"
 }

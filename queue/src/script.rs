@@ -1,0 +1,123 @@
+//! The Lua files, each with the shared part before it, and the reading of their answers.
+
+use std::sync::LazyLock;
+
+use redis::{Script, Value};
+
+use crate::Error;
+
+/// One transition.
+pub(crate) struct Transition {
+    pub(crate) name: &'static str,
+    pub(crate) script: LazyLock<Script>,
+}
+
+macro_rules! transitions {
+    ($($constant:ident = $file:literal $(after $shared:literal)?;)*) => {
+        $(pub(crate) static $constant: Transition = Transition {
+            name: $file,
+            script: LazyLock::new(|| Script::new(concat!(
+                include_str!("scripts/lib.lua"), "\n",
+                $(include_str!(concat!("scripts/", $shared, ".lua")), "\n",)?
+                include_str!(concat!("scripts/", $file, ".lua"))
+            ))),
+        };)*
+    };
+}
+
+transitions! {
+    ENQUEUE = "enqueue";
+    CLAIM = "claim";
+    HEARTBEAT = "heartbeat";
+    PROGRESS = "progress";
+    COMPLETE = "complete";
+    FAIL = "fail";
+    RELEASE = "release";
+    CANCEL = "cancel";
+    REPLAY = "replay";
+    FORGET = "forget";
+    PARK = "park";
+    UNPARK = "unpark";
+    REAP = "reap" after "reaping";
+    EXPIRE_WORKER = "expire_worker" after "reaping";
+    DRAIN = "drain";
+    OBSERVE = "observe";
+    ACK_RESULTS = "ack_results";
+    HEAL = "heal";
+    RECOUNT = "recount";
+}
+
+/// The answer of a script, read field by field; anything unexpected becomes `Error::Protocol`.
+pub(crate) struct Answer {
+    script: &'static str,
+    value: Value,
+}
+
+impl Answer {
+    pub(crate) fn new(script: &'static str, value: Value) -> Self {
+        Self { script, value }
+    }
+
+    /// For a value that no arm of the caller knows.
+    pub(crate) fn unexpected(&self) -> Error {
+        Error::Protocol {
+            script: self.script,
+            answer: format!("{:.200}", format!("{:?}", self.value)),
+        }
+    }
+
+    /// An integer, also one that came as text.
+    pub(crate) fn number(&self) -> Result<i64, Error> {
+        match &self.value {
+            Value::Int(n) => Ok(*n),
+            _ => self
+                .text()
+                .parse::<f64>()
+                .map(|n| n as i64)
+                .map_err(|_| self.unexpected()),
+        }
+    }
+
+    pub(crate) fn unsigned(&self) -> Result<u64, Error> {
+        self.number().map(|n| u64::try_from(n).unwrap_or(0))
+    }
+
+    /// -1 means none.
+    pub(crate) fn optional(&self) -> Result<Option<u64>, Error> {
+        self.number().map(|n| u64::try_from(n).ok())
+    }
+
+    /// Text; bytes that are no UTF-8 are replaced, for a task of another era must not stop a claim.
+    pub(crate) fn text(&self) -> String {
+        match &self.value {
+            Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::SimpleString(text) => text.clone(),
+            Value::Int(n) => n.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    pub(crate) fn list(self) -> Result<Vec<Answer>, Error> {
+        match self.value {
+            Value::Array(values) => Ok(values
+                .into_iter()
+                .map(|value| Answer {
+                    script: self.script,
+                    value,
+                })
+                .collect()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// A list of exactly `N` entries.
+    pub(crate) fn fields<const N: usize>(self) -> Result<[Answer; N], Error> {
+        let script = self.script;
+        let list = self.list()?;
+        let found = list.len();
+        list.try_into().map_err(|_| Error::Protocol {
+            script,
+            answer: format!("{found} fields instead of {N}"),
+        })
+    }
+}

@@ -1,0 +1,94 @@
+-- pending -> processing for one worker: RPOPLPUSH, lease and token in one step.
+-- KEYS  1 task:processing  2 task:processing:time  3 task:paused  4 worker:{wid}  5 task:drain
+--       6.. of each queue asked for, in order: alone, high, normal, low, ticket (task:alone:next)
+-- ARGV  3 worker id  4 nonce  5 tasks held  6 slots  7 ttl of final hashes  8 most dead entries to skip  9.. queue names
+-- Returns {'claimed', id, token, attempt, life, queue, model, payload, audio_ms, lease_ms, ms to the running limit, retries,
+--          crashes, alone 0|1, replayed 0|1} | {'nothing', ms to the next due task or -1} | {'paused'} | {'draining'}
+--         | {'again'} only dead entries were met: ask again at once
+local WORKER_TTL, PROMOTIONS = 30000, 20
+local now, wid, nonce, held = clock(), ARGV[3], ARGV[4], num(ARGV[5], 0)
+local queues = #ARGV - 8
+
+local function live(id, token)
+  if not id or not token then return false end
+  local h = fields(id, 'status', 'token')
+  return h[1] == 'processing' and h[2] == token
+end
+local function nothing() return {'nothing', next_due(now)} end
+local function reply(id, replayed)
+  local h = fields(id, 'token', 'attempt', 'life', 'queue', 'model', 'payload', 'audio_ms', 'lease_ms', 'hard_until',
+    'retries', 'crashes', 'alone')
+  return {'claimed', id, h[1], h[2], h[3] or '1', h[4] or 'default', h[5] or '', h[6] or '', h[7] or '0', h[8] or I(LEASE),
+    I(math.max(0, num(h[9], now) - now)), h[10] or '0', h[11] or '0', h[12] or '0', replayed}
+end
+
+local worker = C('HMGET', KEYS[4], 'claim_nonce', 'claim_id', 'claim_token', 'pod_uid', 'alone_id', 'alone_token')
+-- The reply to an earlier call with this nonce was lost: the same claim again.
+if worker[1] == nonce and live(worker[2], worker[3]) then return reply(worker[2], '1') end
+if C('EXISTS', KEYS[3]) == 1 then return {'paused'} end
+if C('SISMEMBER', KEYS[5], wid) == 1
+  or (worker[4] and worker[4] ~= '' and C('SISMEMBER', KEYS[5], 'pod:' .. worker[4]) == 1) then return {'draining'} end
+
+C('PEXPIRE', KEYS[4], WORKER_TTL)      -- first write: not refused at maxmemory, or nothing would ever drain
+promote(now, PROMOTIONS)               -- so a due task does not wait for the reaper
+if live(worker[5], worker[6]) then return nothing() end                     -- runs alone
+if held == 0 and live(worker[2], worker[3]) then held = 1 end               -- it was given one that it does not count
+
+local skips, most = 0, num(ARGV[8], 64)
+local function take(list, alone)       -- one id of a list, or nil when it is empty or the budget is spent
+  while skips < most do
+    local id = C('RPOPLPUSH', list, KEYS[1])
+    if not id then return nil end
+    local h = fields(id, 'status', 'payload', 'cancel', 'parked', 'lease_ms', 'audio_ms', 'attempt')
+    local status = status_of(h[1], h[2])
+    if not string.find(id, '^[%w-]+$') then status = nil end
+    if status == 'pending' and not h[3] and not h[4] then
+      local attempt = I(num(h[7], 0) + 1)
+      local token = attempt .. '-' .. nonce
+      local audio = tonumber(h[6] or '')
+      local limit = audio and math.max(600000, 20 * audio) or 3600000
+      C('HSET', task(id), 'status', 'processing', 'token', token, 'attempt', attempt, 'worker_id', wid, 'worker_slots',
+        ARGV[6], 'started_at', I(now), 'updated_at', I(now), 'hard_until', I(now + limit), 'alone', alone and '1' or '0')
+      C('HDEL', task(id), 'progress', 'due', 'ready_at')
+      C('PERSIST', task(id))           -- the seed let waiting hashes expire
+      C('ZADD', KEYS[2], I(now + num(h[5], LEASE)), id)
+      C('HSET', KEYS[4], 'claim_nonce', nonce, 'claim_id', id, 'claim_token', token)
+      if alone then C('HSET', KEYS[4], 'alone_id', id, 'alone_token', token) end
+      C('PEXPIRE', KEYS[4], WORKER_TTL)
+      count(id, 'inflight')
+      stat('claimed')
+      emit('task:claimed', id, '"status":"processing","attempt":' .. attempt .. ',"worker":"' .. wid .. '"')
+      return id
+    end
+    C('LREM', KEYS[1], 1, id)          -- the copy just moved; an older one may be a running attempt
+    skips = skips + 1
+    if status ~= 'pending' then stat(status and 'dup_dropped' or 'ghost_dropped')
+    elseif h[3] then finish_cancelled(id, now, ARGV[7])
+    else C('SADD', PARKED, id); count(id, '') end
+  end
+end
+
+-- Tasks that took a worker down run on an empty worker, before everything else. While some wait, one busy worker is
+-- told to run empty for them: it holds the ticket, and gets nothing until then.
+for q = 0, queues - 1 do
+  local list, ticket = KEYS[6 + q * 5], KEYS[10 + q * 5]
+  if held == 0 then
+    local id = take(list, true)
+    if C('GET', ticket) == wid then C('DEL', ticket) end
+    if id then return reply(id, '0') end
+  elseif C('LLEN', list) > 0 then
+    local owner = C('GET', ticket)
+    if not owner or owner == wid then
+      C('SET', ticket, wid, 'PX', LEASE)
+      return nothing()
+    end
+  end
+end
+for q = 0, queues - 1 do
+  for kind = 1, 3 do
+    local id = take(KEYS[6 + q * 5 + kind], false)
+    if id then return reply(id, '0') end
+  end
+end
+if skips >= most then return {'again'} end
+return nothing()

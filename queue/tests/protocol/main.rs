@@ -1,0 +1,8 @@
+//! The protocol on a real redis-server, by transition. Every test starts its own server and ends it.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod cancel_park;
+mod enqueue_claim;
+mod finish;
+mod reap;
+mod support;
