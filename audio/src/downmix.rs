@@ -9,7 +9,11 @@ pub fn downmix(interleaved: &[f32], channels: u16, mono: &mut Vec<f32>) {
         1 => mono.extend_from_slice(interleaved),
         _ => {
             let count = f32::from(channels);
-            mono.extend(interleaved.chunks_exact(usize::from(channels)).map(|frame| sum(frame) / count));
+            mono.extend(
+                interleaved
+                    .chunks_exact(usize::from(channels))
+                    .map(|frame| sum(frame) / count),
+            );
         }
     }
 }
@@ -17,7 +21,11 @@ pub fn downmix(interleaved: &[f32], channels: u16, mono: &mut Vec<f32>) {
 /// numpy's pairwise sum for up to 128 values: one running sum below eight values, else eight of them, which rounds differently.
 fn sum(values: &[f32]) -> f32 {
     if values.len() < 8 {
-        return values.iter().copied().reduce(|sum, value| sum + value).unwrap_or(0.0);
+        return values
+            .iter()
+            .copied()
+            .reduce(|sum, value| sum + value)
+            .unwrap_or(0.0);
     }
     let (rounds, tail) = values.as_chunks::<8>();
     let mut sums = [0.0f32; 8];
@@ -27,7 +35,10 @@ fn sum(values: &[f32]) -> f32 {
         }
     }
     let [a, b, c, d, e, f, g, h] = sums;
-    tail.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| sum + value)
+    tail.iter()
+        .fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| {
+            sum + value
+        })
 }
 
 #[cfg(test)]

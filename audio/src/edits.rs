@@ -46,7 +46,10 @@ pub(crate) struct Span {
 impl Edits {
     /// Reads box headers and a few small boxes; a file that is no MP4 has no edits.
     pub(crate) fn read(media: &mut Media) -> io::Result<Edits> {
-        let mut walk = Walk { edits: Edits::default(), boxes_left: MAX_BOXES };
+        let mut walk = Walk {
+            edits: Edits::default(),
+            boxes_left: MAX_BOXES,
+        };
         let len = media.len();
         walk.children(media, 0, len, 0)?;
         Ok(walk.edits)
@@ -54,20 +57,41 @@ impl Edits {
 
     /// The span of the track, in frames of `sample_rate`.
     pub(crate) fn span(&self, track_id: u32, sample_rate: u32) -> Span {
-        let Some(track) = self.tracks.iter().find(|track| track.id == track_id) else { return Span::default() };
-        let frames = |units: u64, timescale: u64| (units.saturating_mul(u64::from(sample_rate))).div_ceil(timescale.max(1));
+        let Some(track) = self.tracks.iter().find(|track| track.id == track_id) else {
+            return Span::default();
+        };
+        let frames = |units: u64, timescale: u64| {
+            (units.saturating_mul(u64::from(sample_rate))).div_ceil(timescale.max(1))
+        };
         let (start, length) = track.edit.unwrap_or((0, 0));
         let start = frames(start, track.timescale);
         match &self.smpb {
             // Apple's own comment is exact to the sample, edit lists only to a unit of the movie.
-            Some(smpb) if &track.kind == b"mp4a" && (start == 0 || start == smpb.delay) => Span { start: smpb.delay, end: (smpb.frames > 0).then(|| smpb.delay.saturating_add(smpb.frames)) },
-            _ => Span { start, end: (length > 0).then(|| start.saturating_add(frames(length, self.movie_timescale))) },
+            Some(smpb) if &track.kind == b"mp4a" && (start == 0 || start == smpb.delay) => Span {
+                start: smpb.delay,
+                end: (smpb.frames > 0).then(|| smpb.delay.saturating_add(smpb.frames)),
+            },
+            _ => Span {
+                start,
+                end: (length > 0)
+                    .then(|| start.saturating_add(frames(length, self.movie_timescale))),
+            },
         }
     }
 
     /// The sample entries of all tracks, for a message.
     pub(crate) fn kinds(&self) -> Vec<String> {
-        self.tracks.iter().map(|track| track.kind.iter().map(|byte| char::from(*byte)).filter(char::is_ascii_graphic).collect()).collect()
+        self.tracks
+            .iter()
+            .map(|track| {
+                track
+                    .kind
+                    .iter()
+                    .map(|byte| char::from(*byte))
+                    .filter(char::is_ascii_graphic)
+                    .collect()
+            })
+            .collect()
     }
 }
 
@@ -77,11 +101,20 @@ struct Walk {
 }
 
 impl Walk {
-    fn children(&mut self, media: &mut Media, mut at: u64, end: u64, depth: usize) -> io::Result<()> {
+    fn children(
+        &mut self,
+        media: &mut Media,
+        mut at: u64,
+        end: u64,
+        depth: usize,
+    ) -> io::Result<()> {
         while at + 8 <= end && self.boxes_left > 0 {
             self.boxes_left -= 1;
             let head = media.read_at(at, 16)?;
-            let Some((size, kind)) = head.get(..8).map(|head| (number(&head[..4]), &head[4..8])) else { break };
+            let Some((size, kind)) = head.get(..8).map(|head| (number(&head[..4]), &head[4..8]))
+            else {
+                break;
+            };
             let (header_bytes, size) = match size {
                 0 => (8, end - at),
                 1 => (16, head.get(8..16).map_or(0, number)),
@@ -92,7 +125,11 @@ impl Walk {
             }
             let (from, to) = (at + header_bytes, at + size);
             match kind {
-                b"moov" | b"edts" | b"mdia" | b"minf" | b"stbl" | b"udta" | b"ilst" if depth < 8 => self.children(media, from, to, depth + 1)?,
+                b"moov" | b"edts" | b"mdia" | b"minf" | b"stbl" | b"udta" | b"ilst"
+                    if depth < 8 =>
+                {
+                    self.children(media, from, to, depth + 1)?
+                }
                 b"trak" if depth < 8 => {
                     self.edits.tracks.push(TrackEdit::default());
                     self.children(media, from, to, depth + 1)?;
@@ -100,7 +137,9 @@ impl Walk {
                 // Only in a file of Apple's kind is there a version in front of the children.
                 b"meta" if depth < 8 => self.children(media, from + 4, to, depth + 1)?,
                 b"mvhd" | b"tkhd" | b"mdhd" | b"elst" | b"stsd" | b"----" => {
-                    let bytes = usize::try_from(to - from).unwrap_or(usize::MAX).min(MAX_PAYLOAD_BYTES);
+                    let bytes = usize::try_from(to - from)
+                        .unwrap_or(usize::MAX)
+                        .min(MAX_PAYLOAD_BYTES);
                     let payload = media.read_at(from, bytes)?;
                     let kind = [kind[0], kind[1], kind[2], kind[3]];
                     self.leaf(kind, &payload);
@@ -141,11 +180,20 @@ impl Walk {
 fn edit(payload: &[u8], is_long: bool) -> Option<(u64, u64)> {
     let half = if is_long { 8 } else { 4 };
     let entry_bytes = 2 * half + 4;
-    let mut edits = payload.get(8..)?.chunks_exact(entry_bytes).take(usize::try_from(number(payload.get(4..8)?)).ok()?).filter_map(|entry| {
-        let start = number(&entry[half..2 * half]);
-        let is_empty = start == if is_long { u64::MAX } else { u64::from(u32::MAX) };
-        (!is_empty).then(|| (start, number(&entry[..half])))
-    });
+    let mut edits = payload
+        .get(8..)?
+        .chunks_exact(entry_bytes)
+        .take(usize::try_from(number(payload.get(4..8)?)).ok()?)
+        .filter_map(|entry| {
+            let start = number(&entry[half..2 * half]);
+            let is_empty = start
+                == if is_long {
+                    u64::MAX
+                } else {
+                    u64::from(u32::MAX)
+                };
+            (!is_empty).then(|| (start, number(&entry[..half])))
+        });
     let (start, length) = edits.next()?;
     // A start beyond all reason is a negative number.
     (start < 1 << 40).then_some((start, if edits.next().is_some() { 0 } else { length }))
@@ -156,13 +204,18 @@ fn smpb(payload: &[u8]) -> Option<Smpb> {
     payload.windows(8).find(|window| window == b"iTunSMPB")?;
     let data = payload.windows(4).position(|window| window == b"data")?;
     let text = std::str::from_utf8(payload.get(data + 12..)?).ok()?;
-    let mut words = text.split_ascii_whitespace().skip(1).map(|word| u64::from_str_radix(word, 16).ok());
+    let mut words = text
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(|word| u64::from_str_radix(word, 16).ok());
     let (delay, _padding, frames) = (words.next()??, words.next()??, words.next()??);
     (delay < 1 << 20 && frames < 1 << 40).then_some(Smpb { delay, frames })
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -170,26 +223,73 @@ mod tests {
     use super::*;
 
     fn track(edit: Option<(u64, u64)>) -> Edits {
-        Edits { movie_timescale: 1000, tracks: vec![TrackEdit { id: 1, timescale: 44_100, kind: *b"mp4a", edit }], smpb: None }
+        Edits {
+            movie_timescale: 1000,
+            tracks: vec![TrackEdit {
+                id: 1,
+                timescale: 44_100,
+                kind: *b"mp4a",
+                edit,
+            }],
+            smpb: None,
+        }
     }
 
     #[test]
     fn an_edit_list_is_turned_into_frames() {
-        assert_eq!(track(Some((1024, 300))).span(1, 44_100), Span { start: 1024, end: Some(1024 + 13_230) });
-        assert_eq!(track(Some((1024, 0))).span(1, 44_100), Span { start: 1024, end: None });
-        assert_eq!(track(Some((1024, 0))).span(1, 22_050), Span { start: 512, end: None });
+        assert_eq!(
+            track(Some((1024, 300))).span(1, 44_100),
+            Span {
+                start: 1024,
+                end: Some(1024 + 13_230)
+            }
+        );
+        assert_eq!(
+            track(Some((1024, 0))).span(1, 44_100),
+            Span {
+                start: 1024,
+                end: None
+            }
+        );
+        assert_eq!(
+            track(Some((1024, 0))).span(1, 22_050),
+            Span {
+                start: 512,
+                end: None
+            }
+        );
         assert_eq!(track(None).span(1, 44_100), Span::default());
         assert_eq!(track(Some((1024, 0))).span(2, 44_100), Span::default());
     }
 
     #[test]
     fn apples_comment_wins_where_the_list_is_missing_or_agrees() {
-        let smpb = || Some(Smpb { delay: 2112, frames: 5000 });
-        let with = |edit| Edits { smpb: smpb(), ..track(edit) };
+        let smpb = || {
+            Some(Smpb {
+                delay: 2112,
+                frames: 5000,
+            })
+        };
+        let with = |edit| Edits {
+            smpb: smpb(),
+            ..track(edit)
+        };
         for edit in [None, Some((0, 200)), Some((2112, 113))] {
-            assert_eq!(with(edit).span(1, 44_100), Span { start: 2112, end: Some(7112) });
+            assert_eq!(
+                with(edit).span(1, 44_100),
+                Span {
+                    start: 2112,
+                    end: Some(7112)
+                }
+            );
         }
-        assert_eq!(with(Some((500, 0))).span(1, 44_100), Span { start: 500, end: None });
+        assert_eq!(
+            with(Some((500, 0))).span(1, 44_100),
+            Span {
+                start: 500,
+                end: None
+            }
+        );
     }
 
     #[test]
@@ -212,8 +312,17 @@ mod tests {
     #[test]
     fn the_comment_is_parsed() {
         let text = b"meanxxxxcom.apple.iTunes....name....iTunSMPB....data\0\0\0\x01\0\0\0\0 00000000 00000840 000001CA 00000000003F31F6 00000000";
-        assert_eq!(smpb(text), Some(Smpb { delay: 2112, frames: 0x3f_31f6 }));
-        assert_eq!(smpb(b"name....iTunNORM....data\0\0\0\x01\0\0\0\0 00000840"), None);
+        assert_eq!(
+            smpb(text),
+            Some(Smpb {
+                delay: 2112,
+                frames: 0x3f_31f6
+            })
+        );
+        assert_eq!(
+            smpb(b"name....iTunNORM....data\0\0\0\x01\0\0\0\0 00000840"),
+            None
+        );
         assert_eq!(smpb(b"iTunSMPB data"), None);
     }
 }

@@ -39,18 +39,35 @@ struct Frame {
 pub(crate) fn read(media: &mut Media) -> io::Result<Option<Frames>> {
     let start = after_tags(media)?;
     let window = media.read_at(start, SEARCH_BYTES + WALK_BYTES)?;
-    let Some(first) = (0..window.len().min(SEARCH_BYTES)).find(|at| is_chain(&window, *at, media.len() - start)) else {
+    let Some(first) =
+        (0..window.len().min(SEARCH_BYTES)).find(|at| is_chain(&window, *at, media.len() - start))
+    else {
         return Ok(None);
     };
-    let Some(frame) = header(&window[first..]) else { return Ok(None) };
-    let first_bytes = &window[first..window.len().min(first + usize::try_from(frame.bytes).unwrap_or(0))];
+    let Some(frame) = header(&window[first..]) else {
+        return Ok(None);
+    };
+    let first_bytes = &window[first
+        ..window
+            .len()
+            .min(first + usize::try_from(frame.bytes).unwrap_or(0))];
     let end = audio_end(media)?;
     if let Some(count) = named_count(first_bytes, frame) {
-        return Ok(Some(Frames { samples: named_length(count, first_bytes, frame, end - (start + first as u64)), has_header: true }));
+        return Ok(Some(Frames {
+            samples: named_length(count, first_bytes, frame, end - (start + first as u64)),
+            has_header: true,
+        }));
     }
     let begin = start + first as u64;
-    let samples = if end.saturating_sub(begin) <= WALK_BYTES as u64 { walk(&window[first..], end - begin, frame) } else { constant_rate(media, begin, end, frame)? };
-    Ok(Some(Frames { samples, has_header: false }))
+    let samples = if end.saturating_sub(begin) <= WALK_BYTES as u64 {
+        walk(&window[first..], end - begin, frame)
+    } else {
+        constant_rate(media, begin, end, frame)?
+    };
+    Ok(Some(Frames {
+        samples,
+        has_header: false,
+    }))
 }
 
 /// ID3v2 tags in front, one after another.
@@ -61,7 +78,9 @@ fn after_tags(media: &mut Media) -> io::Result<u64> {
         if head.len() < 10 || !head.starts_with(b"ID3") {
             break;
         }
-        let size = head[6..10].iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
+        let size = head[6..10]
+            .iter()
+            .fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
         at += 10 + size + if head[5] & 0x10 != 0 { 10 } else { 0 };
     }
     Ok(at.min(media.len()))
@@ -76,7 +95,9 @@ fn audio_end(media: &mut Media) -> io::Result<u64> {
     if end >= 32 {
         let footer = media.read_at(end - 32, 32)?;
         if footer.starts_with(b"APETAGEX") {
-            let size = u64::from(u32::from_le_bytes([footer[12], footer[13], footer[14], footer[15]]));
+            let size = u64::from(u32::from_le_bytes([
+                footer[12], footer[13], footer[14], footer[15],
+            ]));
             let header = if footer[23] & 0x80 != 0 { 32 } else { 0 };
             end = end.saturating_sub(size + header);
         }
@@ -85,14 +106,20 @@ fn audio_end(media: &mut Media) -> io::Result<u64> {
 }
 
 fn is_chain(window: &[u8], at: usize, file_left: u64) -> bool {
-    let Some(first) = header(&window[at..]) else { return false };
+    let Some(first) = header(&window[at..]) else {
+        return false;
+    };
     let mut next = at as u64 + first.bytes;
     for found in 1..CHAIN {
         // A short file may end after its first frame.
         if next >= file_left {
             return at == 0 && found >= 1;
         }
-        let Some(frame) = usize::try_from(next).ok().and_then(|next| window.get(next..)).and_then(header) else {
+        let Some(frame) = usize::try_from(next)
+            .ok()
+            .and_then(|next| window.get(next..))
+            .and_then(header)
+        else {
             // Tags or a cut frame may follow, but only at the end of a file.
             return at == 0 && file_left - next < 256;
         };
@@ -108,17 +135,23 @@ fn is_chain(window: &[u8], at: usize, file_left: u64) -> bool {
 fn named_count(frame: &[u8], head: Frame) -> Option<u64> {
     let xing = frame.get(head.xing_at..)?;
     if xing.starts_with(b"Xing") || xing.starts_with(b"Info") {
-        return (number(xing, 4)? & 1 == 1).then(|| number(xing, 8)).flatten();
+        return (number(xing, 4)? & 1 == 1)
+            .then(|| number(xing, 8))
+            .flatten();
     }
     let vbri = frame.get(36..)?;
-    vbri.starts_with(b"VBRI").then(|| number(vbri, 14)).flatten()
+    vbri.starts_with(b"VBRI")
+        .then(|| number(vbri, 14))
+        .flatten()
 }
 
 /// The named length, unless the file holds clearly more than the header counted (two files in one).
 fn named_length(count: u64, frame: &[u8], head: Frame, bytes_there: u64) -> Option<u64> {
     let xing = frame.get(head.xing_at..)?;
     let named_bytes = if xing.starts_with(b"Xing") || xing.starts_with(b"Info") {
-        (number(xing, 4)? & 3 == 3).then(|| number(xing, 12)).flatten()
+        (number(xing, 4)? & 3 == 3)
+            .then(|| number(xing, 12))
+            .flatten()
     } else {
         None
     };
@@ -130,7 +163,10 @@ fn named_length(count: u64, frame: &[u8], head: Frame, bytes_there: u64) -> Opti
 fn walk(window: &[u8], bytes: u64, first: Frame) -> Option<u64> {
     let (mut at, mut count) = (0u64, 0);
     while at + 4 <= bytes {
-        let frame = usize::try_from(at).ok().and_then(|at| window.get(at..)).and_then(header);
+        let frame = usize::try_from(at)
+            .ok()
+            .and_then(|at| window.get(at..))
+            .and_then(header);
         match frame {
             Some(frame) if frame.family == first.family => {
                 if at + frame.bytes > bytes {
@@ -148,18 +184,36 @@ fn walk(window: &[u8], bytes: u64, first: Frame) -> Option<u64> {
 
 /// The length of a file of constant bit rate, if frames are found exactly where they must be.
 fn constant_rate(media: &mut Media, begin: u64, end: u64, first: Frame) -> io::Result<Option<u64>> {
-    let Some(mean) = first.mean_bytes else { return Ok(None) };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of frames")]
+    let Some(mean) = first.mean_bytes else {
+        return Ok(None);
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of frames"
+    )]
     let count = ((end - begin) as f64 / mean).round() as u64;
     if ((end - begin) as f64 - count as f64 * mean).abs() > 2.0 || count < CHECKS {
         return Ok(None);
     }
     for check in 1..=CHECKS {
-        let index = if check == CHECKS { count - 1 } else { count * check / CHECKS };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the file")]
+        let index = if check == CHECKS {
+            count - 1
+        } else {
+            count * check / CHECKS
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a place in the file"
+        )]
         let expected = begin + (index as f64 * mean) as u64;
         let around = media.read_at(expected.saturating_sub(1), 8)?;
-        let is_there = (0..around.len().min(4)).any(|at| header(&around[at..]).is_some_and(|frame| frame.family == first.family && frame.mean_bytes == first.mean_bytes));
+        let is_there = (0..around.len().min(4)).any(|at| {
+            header(&around[at..]).is_some_and(|frame| {
+                frame.family == first.family && frame.mean_bytes == first.mean_bytes
+            })
+        });
         if !is_there {
             return Ok(None);
         }
@@ -172,28 +226,50 @@ fn header(bytes: &[u8]) -> Option<Frame> {
     if head[0] != 0xff || head[1] & 0xe0 != 0xe0 {
         return None;
     }
-    if head[1] & 0xf6 == 0xf0 { adts(bytes) } else { mpeg(head) }
+    if head[1] & 0xf6 == 0xf0 {
+        adts(bytes)
+    } else {
+        mpeg(head)
+    }
 }
 
 fn mpeg(head: [u8; 4]) -> Option<Frame> {
     const KBIT_V1: [[u64; 14]; 3] = [
-        [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
-        [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
-        [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+        [
+            32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448,
+        ],
+        [
+            32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384,
+        ],
+        [
+            32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
+        ],
     ];
-    const KBIT_V2: [[u64; 14]; 2] = [[32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256], [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]];
+    const KBIT_V2: [[u64; 14]; 2] = [
+        [
+            32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256,
+        ],
+        [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    ];
     let (version, layer) = (head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3));
     let (rate_index, bit_rate_index) = (head[2] >> 2 & 3, usize::from(head[2] >> 4));
-    if version == 1 || layer == 4 || rate_index == 3 || bit_rate_index == 0 || bit_rate_index == 15 {
+    if version == 1 || layer == 4 || rate_index == 3 || bit_rate_index == 0 || bit_rate_index == 15
+    {
         return None;
     }
     let is_v1 = version == 3;
-    let rate = [44_100u64, 48_000, 32_000][usize::from(rate_index)] >> match version {
-        3 => 0,
-        2 => 1,
-        _ => 2,
-    };
-    let bits = 1000 * if is_v1 { KBIT_V1[usize::from(layer) - 1][bit_rate_index - 1] } else { KBIT_V2[usize::from(layer > 1)][bit_rate_index - 1] };
+    let rate = [44_100u64, 48_000, 32_000][usize::from(rate_index)]
+        >> match version {
+            3 => 0,
+            2 => 1,
+            _ => 2,
+        };
+    let bits = 1000
+        * if is_v1 {
+            KBIT_V1[usize::from(layer) - 1][bit_rate_index - 1]
+        } else {
+            KBIT_V2[usize::from(layer > 1)][bit_rate_index - 1]
+        };
     let padding = u64::from(head[2] >> 1 & 1);
     let samples = match layer {
         1 => 384,
@@ -223,14 +299,19 @@ fn adts(bytes: &[u8]) -> Option<Frame> {
     (length > 7 && head[2] >> 2 & 15 < 13).then_some(Frame {
         bytes: length,
         samples: 1024 * blocks,
-        family: u32::from(head[1]) << 16 | u32::from(head[2] & 0xfd) << 8 | u32::from(head[3] & 0xc0),
+        family: u32::from(head[1]) << 16
+            | u32::from(head[2] & 0xfd) << 8
+            | u32::from(head[3] & 0xc0),
         mean_bytes: None,
         xing_at: usize::MAX,
     })
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..at + 4).map(|four| four.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    bytes.get(at..at + 4).map(|four| {
+        four.iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    })
 }
 
 #[cfg(test)]
@@ -247,7 +328,10 @@ mod tests {
     fn constant(count: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
         for index in 0..count {
-            let (now, next) = (index * 144 * 128_000 / 44_100, (index + 1) * 144 * 128_000 / 44_100);
+            let (now, next) = (
+                index * 144 * 128_000 / 44_100,
+                (index + 1) * 144 * 128_000 / 44_100,
+            );
             let padding = u8::from(next - now == 418) << 1;
             let start = bytes.len();
             bytes.extend([0xff, 0xfb, 0x90 | padding, 0xc0]);
@@ -259,7 +343,14 @@ mod tests {
     #[test]
     fn a_constant_rate_is_counted_exactly() {
         for count in [1, 3, 100, 2_000, 5_001] {
-            assert_eq!(read(&mut media(constant(count))).unwrap(), Some(Frames { samples: Some(count * 1152), has_header: false }), "{count}");
+            assert_eq!(
+                read(&mut media(constant(count))).unwrap(),
+                Some(Frames {
+                    samples: Some(count * 1152),
+                    has_header: false
+                }),
+                "{count}"
+            );
         }
     }
 
@@ -268,20 +359,47 @@ mod tests {
         let mut bytes = constant(3_000);
         let middle = bytes.len() / 2;
         bytes.splice(middle..middle + 1, [0; 100]);
-        assert_eq!(read(&mut media(bytes)).unwrap(), Some(Frames { samples: None, has_header: false }));
+        assert_eq!(
+            read(&mut media(bytes)).unwrap(),
+            Some(Frames {
+                samples: None,
+                has_header: false
+            })
+        );
     }
 
     #[test]
     fn tags_around_do_not_count() {
-        let mut bytes = [b"ID3\x04\0\0\0\0\x01\0".as_slice(), &[0; 128], &constant(2_000), b"TAG"].concat();
+        let mut bytes = [
+            b"ID3\x04\0\0\0\0\x01\0".as_slice(),
+            &[0; 128],
+            &constant(2_000),
+            b"TAG",
+        ]
+        .concat();
         bytes.resize(bytes.len() + 125, 0);
-        assert_eq!(read(&mut media(bytes)).unwrap(), Some(Frames { samples: Some(2_000 * 1152), has_header: false }));
+        assert_eq!(
+            read(&mut media(bytes)).unwrap(),
+            Some(Frames {
+                samples: Some(2_000 * 1152),
+                has_header: false
+            })
+        );
     }
 
     #[test]
     fn text_is_not_a_row_of_frames() {
-        assert_eq!(read(&mut media(b"Dear diary, ".repeat(5_000))).unwrap(), None);
-        assert_eq!(read(&mut media([b"text ".repeat(200), constant(1), b"more text ".repeat(200)].concat())).unwrap(), None);
+        assert_eq!(
+            read(&mut media(b"Dear diary, ".repeat(5_000))).unwrap(),
+            None
+        );
+        assert_eq!(
+            read(&mut media(
+                [b"text ".repeat(200), constant(1), b"more text ".repeat(200)].concat()
+            ))
+            .unwrap(),
+            None
+        );
         assert_eq!(read(&mut media(Vec::new())).unwrap(), None);
     }
 }

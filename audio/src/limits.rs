@@ -16,17 +16,28 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_seconds: None, max_channels: 8, sample_rates: 4_000..=384_000 }
+        Limits {
+            max_seconds: None,
+            max_channels: 8,
+            sample_rates: 4_000..=384_000,
+        }
     }
 }
 
 impl Limits {
     pub(crate) fn check(&self, sample_rate: u32, channels: u16) -> Result<(), Error> {
         if channels == 0 || channels > self.max_channels {
-            return Err(Error::Limits(format!("it has {channels} channels, at most {} are accepted", self.max_channels)));
+            return Err(Error::Limits(format!(
+                "it has {channels} channels, at most {} are accepted",
+                self.max_channels
+            )));
         }
         if !self.sample_rates.contains(&sample_rate) {
-            return Err(Error::Limits(format!("its sample rate is {sample_rate} Hz, {} to {} Hz are accepted", self.sample_rates.start(), self.sample_rates.end())));
+            return Err(Error::Limits(format!(
+                "its sample rate is {sample_rate} Hz, {} to {} Hz are accepted",
+                self.sample_rates.start(),
+                self.sample_rates.end()
+            )));
         }
         Ok(())
     }
@@ -34,7 +45,9 @@ impl Limits {
     /// Fails once more frames were decoded than the limit allows.
     pub(crate) fn check_length(&self, frames: u64, sample_rate: u32) -> Result<(), Error> {
         match self.max_seconds {
-            Some(limit_seconds) if frames as f64 > limit_seconds * f64::from(sample_rate) => Err(Error::TooLong { limit_seconds }),
+            Some(limit_seconds) if frames as f64 > limit_seconds * f64::from(sample_rate) => {
+                Err(Error::TooLong { limit_seconds })
+            }
             _ => Ok(()),
         }
     }

@@ -1,7 +1,10 @@
 //! From bytes to a demuxer and a decoder: what `probe` and `Recording` have in common. No sample is decoded here.
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions, CODEC_ID_NULL_AUDIO, well_known};
+use symphonia::core::codecs::audio::{
+    AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions, CODEC_ID_NULL_AUDIO,
+    well_known,
+};
 use symphonia::core::common::Limit;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
@@ -58,20 +61,40 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
     let short_name = reader.format_info().short_name;
     let is_mpeg = matches!(short_name, "mp1" | "mp2" | "mp3");
     if rows.is_none() && (is_mpeg || short_name == "aac") {
-        return Err(Error::Undecodable("no known audio format was found in it".to_owned()));
+        return Err(Error::Undecodable(
+            "no known audio format was found in it".to_owned(),
+        ));
     }
     let (track, params) = audio_track(reader.as_ref(), &edits)?;
     let decoder = decoder(&params, is_mpeg)?;
 
     let codec = decoder.codec_info().short_name.to_owned();
-    let sample_rate = decoder.codec_params().sample_rate.or(params.sample_rate).unwrap_or(0);
-    let channels = decoder.codec_params().channels.as_ref().or(params.channels.as_ref()).map_or(0, |channels| u16::try_from(channels.count()).unwrap_or(u16::MAX));
+    let sample_rate = decoder
+        .codec_params()
+        .sample_rate
+        .or(params.sample_rate)
+        .unwrap_or(0);
+    let channels = decoder
+        .codec_params()
+        .channels
+        .as_ref()
+        .or(params.channels.as_ref())
+        .map_or(0, |channels| {
+            u16::try_from(channels.count()).unwrap_or(u16::MAX)
+        });
     let (format, media_type) = sniff::format(short_name, &codec);
     let mut opened = Opened {
         reader,
         decoder,
         track_id: track.id,
-        probe: Probe { format, codec, media_type, sample_rate, channels, duration_seconds: None },
+        probe: Probe {
+            format,
+            codec,
+            media_type,
+            sample_rate,
+            channels,
+            duration_seconds: None,
+        },
         span: edits.span(track.id, sample_rate),
         hole: None,
         promised: None,
@@ -82,27 +105,55 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
     Ok(opened)
 }
 
-fn demuxer(stream: MediaSourceStream<'static>, extension: Option<&str>) -> Result<Box<dyn FormatReader>, Error> {
+fn demuxer(
+    stream: MediaSourceStream<'static>,
+    extension: Option<&str>,
+) -> Result<Box<dyn FormatReader>, Error> {
     let mut hint = Hint::new();
     if let Some(extension) = extension {
         hint.with_extension(extension);
     }
-    let metadata = MetadataOptions::default().limit_tag_bytes(Limit::Maximum(TAG_BYTES)).limit_visual_bytes(Limit::Maximum(PICTURE_BYTES));
-    guard(|| symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), metadata))?.map_err(at_start)
+    let metadata = MetadataOptions::default()
+        .limit_tag_bytes(Limit::Maximum(TAG_BYTES))
+        .limit_visual_bytes(Limit::Maximum(PICTURE_BYTES));
+    guard(|| {
+        symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), metadata)
+    })?
+    .map_err(at_start)
 }
 
 /// The audio track that players choose, and what it needs to be decoded.
-fn audio_track(reader: &dyn FormatReader, edits: &Edits) -> Result<(Track, AudioCodecParameters), Error> {
-    let is_known = |codec: AudioCodecId| codec != CODEC_ID_NULL_AUDIO && symphonia::default::get_codecs().get_audio_decoder(codec).is_some();
+fn audio_track(
+    reader: &dyn FormatReader,
+    edits: &Edits,
+) -> Result<(Track, AudioCodecParameters), Error> {
+    let is_known = |codec: AudioCodecId| {
+        codec != CODEC_ID_NULL_AUDIO
+            && symphonia::default::get_codecs()
+                .get_audio_decoder(codec)
+                .is_some()
+    };
     let audio = |track: &Track| match &track.codec_params {
         Some(CodecParameters::Audio(params)) => Some((track.clone(), params.clone())),
         _ => None,
     };
     let default = reader.default_track(TrackType::Audio).and_then(audio);
-    let chosen = default.filter(|(_, params)| is_known(params.codec)).or_else(|| reader.tracks().iter().filter_map(audio).find(|(_, params)| is_known(params.codec)));
+    let chosen = default
+        .filter(|(_, params)| is_known(params.codec))
+        .or_else(|| {
+            reader
+                .tracks()
+                .iter()
+                .filter_map(audio)
+                .find(|(_, params)| is_known(params.codec))
+        });
     chosen.ok_or_else(|| match reader.tracks().iter().find_map(audio) {
-        Some((_, params)) if params.codec != CODEC_ID_NULL_AUDIO => Error::Unsupported(codec_name(params.codec)),
-        _ if !edits.kinds().is_empty() => Error::Unsupported(format!("tracks of kind {}", edits.kinds().join(", "))),
+        Some((_, params)) if params.codec != CODEC_ID_NULL_AUDIO => {
+            Error::Unsupported(codec_name(params.codec))
+        }
+        _ if !edits.kinds().is_empty() => {
+            Error::Unsupported(format!("tracks of kind {}", edits.kinds().join(", ")))
+        }
         _ if reader.tracks().is_empty() => Error::Undecodable("it holds no audio track".to_owned()),
         _ => Error::Unsupported("none of its tracks is audio of a known codec".to_owned()),
     })
@@ -126,18 +177,39 @@ fn codec_name(codec: AudioCodecId) -> String {
 }
 
 /// MP3 decoders here must not trim on their own: without a Xing header the demuxer's length is a guess, and it would cut there.
-pub(crate) fn decoder(params: &AudioCodecParameters, is_mpeg: bool) -> Result<Box<dyn AudioDecoder>, Error> {
+pub(crate) fn decoder(
+    params: &AudioCodecParameters,
+    is_mpeg: bool,
+) -> Result<Box<dyn AudioDecoder>, Error> {
     let mut params = params.clone();
-    if params.max_frames_per_packet.is_some_and(|frames| frames > MAX_PACKET_FRAMES) {
-        return Err(Error::Undecodable("its header names packets of an impossible size".to_owned()));
+    if params
+        .max_frames_per_packet
+        .is_some_and(|frames| frames > MAX_PACKET_FRAMES)
+    {
+        return Err(Error::Undecodable(
+            "its header names packets of an impossible size".to_owned(),
+        ));
     }
-    if params.sample_rate == Some(0) || params.channels.as_ref().is_some_and(|channels| channels.count() == 0) {
-        return Err(Error::Undecodable("its header names no sample rate or no channels".to_owned()));
+    if params.sample_rate == Some(0)
+        || params
+            .channels
+            .as_ref()
+            .is_some_and(|channels| channels.count() == 0)
+    {
+        return Err(Error::Undecodable(
+            "its header names no sample rate or no channels".to_owned(),
+        ));
     }
     // An impossible count is refused by the limits later; a decoder must not allocate for it now.
-    params.max_frames_per_packet = params.max_frames_per_packet.filter(|_| params.channels.as_ref().is_none_or(|channels| channels.count() <= 64));
+    params.max_frames_per_packet = params.max_frames_per_packet.filter(|_| {
+        params
+            .channels
+            .as_ref()
+            .is_none_or(|channels| channels.count() <= 64)
+    });
     let options = AudioDecoderOptions::default().gapless(!is_mpeg);
-    guard(|| symphonia::default::get_codecs().make_audio_decoder(&params, &options))?.map_err(at_start)
+    guard(|| symphonia::default::get_codecs().make_audio_decoder(&params, &options))?
+        .map_err(at_start)
 }
 
 impl Opened {
@@ -148,7 +220,12 @@ impl Opened {
     /// Fills in what is known of the length.
     fn measure(&mut self, track: &Track, rows: Frames) {
         let rate = self.probe.sample_rate;
-        let header_seconds = track.duration.filter(|duration| duration.get() > 0).zip(track.time_base).and_then(|(duration, base)| base.calc_duration(duration)).map(|time| time.as_secs_f64());
+        let header_seconds = track
+            .duration
+            .filter(|duration| duration.get() > 0)
+            .zip(track.time_base)
+            .and_then(|(duration, base)| base.calc_duration(duration))
+            .map(|time| time.as_secs_f64());
         let promised = match self.probe.format {
             "mp3" | "mp2" | "mp1" => {
                 if rows.has_header {
@@ -159,7 +236,8 @@ impl Opened {
                     if let Some(music) = track.num_frames {
                         self.hole = (padding > 0).then(|| delay + music..delay + music + padding);
                     }
-                    rows.samples.map(|samples| samples.saturating_sub(delay + padding))
+                    rows.samples
+                        .map(|samples| samples.saturating_sub(delay + padding))
                 } else {
                     rows.samples
                 }
@@ -170,9 +248,14 @@ impl Opened {
             "caf" if !self.probe.codec.starts_with("pcm") => None,
             "m4a" => header_seconds.map(|seconds| {
                 let decoded = frames_in(seconds, rate);
-                self.span.end.map_or(decoded, |end| end.min(decoded)).saturating_sub(self.span.start)
+                self.span
+                    .end
+                    .map_or(decoded, |end| end.min(decoded))
+                    .saturating_sub(self.span.start)
             }),
-            _ => track.num_frames.or_else(|| header_seconds.map(|seconds| frames_in(seconds, rate))),
+            _ => track
+                .num_frames
+                .or_else(|| header_seconds.map(|seconds| frames_in(seconds, rate))),
         };
         self.promised = promised;
         self.probe.duration_seconds = match (promised, self.probe.format) {
@@ -184,13 +267,20 @@ impl Opened {
 
     fn container_seconds(&self) -> Option<f64> {
         let info = self.reader.media_info();
-        let (duration, base) = info.duration.filter(|duration| duration.get() > 0).zip(info.time_base)?;
+        let (duration, base) = info
+            .duration
+            .filter(|duration| duration.get() > 0)
+            .zip(info.time_base)?;
         base.calc_duration(duration).map(|time| time.as_secs_f64())
     }
 }
 
 fn frames_in(seconds: f64, rate: u32) -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of samples, saturating")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of samples, saturating"
+    )]
     let frames = (seconds * f64::from(rate)).round() as u64;
     frames
 }

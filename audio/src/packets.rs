@@ -17,12 +17,19 @@ const MAX_GAP_SECONDS: u64 = 60;
 /// What the next step brought.
 pub(crate) enum Step {
     /// Interleaved samples are in the buffer.
-    Samples { rate: u32, channels: usize },
+    Samples {
+        rate: u32,
+        channels: usize,
+    },
     /// So many frames were lost.
-    Lost { frames: u64 },
+    Lost {
+        frames: u64,
+    },
     /// Nothing this time.
     Nothing,
-    End { truncated: bool },
+    End {
+        truncated: bool,
+    },
 }
 
 /// The state between two packets.
@@ -39,7 +46,11 @@ pub(crate) struct Packets {
 }
 
 impl Packets {
-    pub(crate) fn step(&mut self, opened: &mut Opened, samples: &mut Vec<f32>) -> Result<Step, Error> {
+    pub(crate) fn step(
+        &mut self,
+        opened: &mut Opened,
+        samples: &mut Vec<f32>,
+    ) -> Result<Step, Error> {
         if self.over {
             return Ok(Step::End { truncated: false });
         }
@@ -65,7 +76,9 @@ impl Packets {
         let fetched = guard(|| opened.reader.next_packet());
         opened.failure.check()?;
         let Ok(fetched) = fetched else {
-            self.failed(Error::Undecodable("the demuxer gave up on damaged data".to_owned()));
+            self.failed(Error::Undecodable(
+                "the demuxer gave up on damaged data".to_owned(),
+            ));
             return Ok(Fetched::End { truncated: true });
         };
         match fetched {
@@ -106,21 +119,33 @@ impl Packets {
         if opened.probe.format != "flac" {
             return None;
         }
-        let expected = self.next_frame.replace(packet.pts.get()).unwrap_or_else(|| packet.pts.get());
-        let gap = u64::try_from(packet.pts.get().saturating_sub(expected)).ok().filter(|gap| *gap > 0)?;
+        let expected = self
+            .next_frame
+            .replace(packet.pts.get())
+            .unwrap_or_else(|| packet.pts.get());
+        let gap = u64::try_from(packet.pts.get().saturating_sub(expected))
+            .ok()
+            .filter(|gap| *gap > 0)?;
         self.damaged += 1;
         (gap <= MAX_GAP_SECONDS * u64::from(opened.probe.sample_rate)).then_some(gap)
     }
 
     fn decode(&mut self, opened: &mut Opened, packet: &Packet, samples: &mut Vec<f32>) -> Step {
         if let Some(next) = &mut self.next_frame {
-            *next = packet.pts.get().saturating_add(i64::try_from(packet.block_dur().get()).unwrap_or(0));
+            *next = packet
+                .pts
+                .get()
+                .saturating_add(i64::try_from(packet.block_dur().get()).unwrap_or(0));
         }
         let decoder = &mut opened.decoder;
         let decoded = guard(|| {
             decoder.decode(packet).map(|buffer| {
                 buffer.copy_to_vec_interleaved::<f32>(samples);
-                (buffer.spec().rate(), buffer.spec().channels().count(), buffer.frames())
+                (
+                    buffer.spec().rate(),
+                    buffer.spec().channels().count(),
+                    buffer.frames(),
+                )
             })
         });
         match decoded {
@@ -146,12 +171,25 @@ impl Packets {
             return Step::End { truncated };
         }
         let rate = u64::from(opened.probe.sample_rate);
-        let track = opened.reader.tracks().iter().find(|track| track.id == packet.track_id);
-        let seconds = track.and_then(|track| track.time_base).and_then(|base| base.calc_duration(packet.block_dur())).map_or(0.0, |time| time.as_secs_f64());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of samples, saturating")]
+        let track = opened
+            .reader
+            .tracks()
+            .iter()
+            .find(|track| track.id == packet.track_id);
+        let seconds = track
+            .and_then(|track| track.time_base)
+            .and_then(|base| base.calc_duration(packet.block_dur()))
+            .map_or(0.0, |time| time.as_secs_f64());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count of samples, saturating"
+        )]
         let frames = (seconds * rate as f64).round() as u64;
         // A packet that claims to be longer than a second lies.
-        Step::Lost { frames: if frames <= rate { frames } else { 0 } }
+        Step::Lost {
+            frames: if frames <= rate { frames } else { 0 },
+        }
     }
 
     fn failed(&mut self, error: Error) {

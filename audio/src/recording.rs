@@ -45,7 +45,11 @@ pub struct Recording {
 
 impl Recording {
     /// Opens a recording and decodes its first packet, so that a file without sound, of a wrong shape or of rubbish is refused here.
-    pub fn open(source: Box<dyn Source>, extension: Option<&str>, limits: Limits) -> Result<Self, Error> {
+    pub fn open(
+        source: Box<dyn Source>,
+        extension: Option<&str>,
+        limits: Limits,
+    ) -> Result<Self, Error> {
         let opened = open::open(source, extension)?;
         let mut recording = Recording {
             sample_rate: opened.probe.sample_rate,
@@ -66,7 +70,9 @@ impl Recording {
             warnings: Vec::new(),
         };
         if recording.sample_rate > 0 && recording.channels > 0 {
-            recording.limits.check(recording.sample_rate, recording.channels)?;
+            recording
+                .limits
+                .check(recording.sample_rate, recording.channels)?;
         }
         recording.find_first()?;
         Ok(recording)
@@ -90,7 +96,8 @@ impl Recording {
         let wanted = BLOCK_FRAMES * usize::from(self.channels);
         while self.ready.len() < wanted && !self.ended {
             self.advance()?;
-            self.limits.check_length(self.music_frames, self.sample_rate)?;
+            self.limits
+                .check_length(self.music_frames, self.sample_rate)?;
         }
         if self.ready.is_empty() {
             return Ok(None);
@@ -120,13 +127,19 @@ impl Recording {
                 return Err(self.nothing());
             }
         }
-        if self.ready.is_empty() { Err(self.nothing()) } else { Ok(()) }
+        if self.ready.is_empty() {
+            Err(self.nothing())
+        } else {
+            Ok(())
+        }
     }
 
     fn nothing(&mut self) -> Error {
         match self.packets.first_failure.take() {
             Some(Error::Unsupported(what)) => Error::Unsupported(what),
-            Some(Error::Undecodable(why)) => Error::Undecodable(format!("none of its packets could be decoded; {why}")),
+            Some(Error::Undecodable(why)) => {
+                Error::Undecodable(format!("none of its packets could be decoded; {why}"))
+            }
             Some(error) => error,
             None => Error::Empty("it has no samples".to_owned()),
         }
@@ -163,7 +176,9 @@ impl Recording {
 
     /// Damage before the first sample: its shape is known only now.
     fn silence_in_front(&mut self) {
-        self.silent_frames = self.silent_frames.min(MAX_SECONDS_IN_FRONT * u64::from(self.sample_rate));
+        self.silent_frames = self
+            .silent_frames
+            .min(MAX_SECONDS_IN_FRONT * u64::from(self.sample_rate));
         while self.silent_frames > 0 {
             self.keep_silence();
         }
@@ -198,7 +213,10 @@ impl Recording {
         self.decoded_frames += count;
         let span = self.opened.span;
         let mut keep = |from: u64, to: u64| {
-            let (from, to) = (from.clamp(begin, begin + count), to.clamp(begin, begin + count));
+            let (from, to) = (
+                from.clamp(begin, begin + count),
+                to.clamp(begin, begin + count),
+            );
             if from < to {
                 // Both are within the samples at hand.
                 let at = |frame: u64| usize::try_from(frame - begin).unwrap_or(0) * channels;
@@ -218,15 +236,22 @@ impl Recording {
 
     fn end(&mut self) {
         self.ended = true;
-        let is_short = self.opened.promised.is_some_and(|promised| self.music_frames < promised);
+        let is_short = self
+            .opened
+            .promised
+            .is_some_and(|promised| self.music_frames < promised);
         if (self.truncated || is_short) && !self.format_changed {
             self.warnings.push(Warning::Truncated);
         }
         if self.packets.damaged > 0 {
-            self.warnings.push(Warning::DamagedPackets { count: self.packets.damaged });
+            self.warnings.push(Warning::DamagedPackets {
+                count: self.packets.damaged,
+            });
         }
         if self.non_finite > 0 {
-            self.warnings.push(Warning::NonFiniteSamples { count: self.non_finite });
+            self.warnings.push(Warning::NonFiniteSamples {
+                count: self.non_finite,
+            });
         }
         if self.format_changed {
             self.warnings.push(Warning::FormatChanged);

@@ -23,13 +23,32 @@ pub struct Resampler {
 impl Resampler {
     pub fn new(from_hz: u32, to_hz: u32) -> Result<Self, Error> {
         if from_hz == 0 || to_hz == 0 {
-            return Err(Error::Limits(format!("{from_hz} Hz cannot be resampled to {to_hz} Hz")));
+            return Err(Error::Limits(format!(
+                "{from_hz} Hz cannot be resampled to {to_hz} Hz"
+            )));
         }
         let soxr = (from_hz != to_hz)
-            .then(|| Soxr::new_with_params(f64::from(from_hz), f64::from(to_hz), QualitySpec::new(QualityRecipe::high()), RuntimeSpec::default()))
+            .then(|| {
+                Soxr::new_with_params(
+                    f64::from(from_hz),
+                    f64::from(to_hz),
+                    QualitySpec::new(QualityRecipe::high()),
+                    RuntimeSpec::default(),
+                )
+            })
             .transpose()
-            .map_err(|error| Error::Limits(format!("{from_hz} Hz cannot be resampled to {to_hz} Hz: {error}")))?;
-        Ok(Resampler { soxr, ratio: f64::from(to_hz) / f64::from(from_hz), samples_in: 0, samples_out: 0, chunk: vec![0.0; CHUNK] })
+            .map_err(|error| {
+                Error::Limits(format!(
+                    "{from_hz} Hz cannot be resampled to {to_hz} Hz: {error}"
+                ))
+            })?;
+        Ok(Resampler {
+            soxr,
+            ratio: f64::from(to_hz) / f64::from(from_hz),
+            samples_in: 0,
+            samples_out: 0,
+            chunk: vec![0.0; CHUNK],
+        })
     }
 
     /// Appends what is ready to `output`.
@@ -52,8 +71,14 @@ impl Resampler {
 
     /// Appends the rest: in all `ceil(n * to / from)` samples. Call it once, at the end.
     pub fn finish(&mut self, output: &mut Vec<f32>) -> Result<(), Error> {
-        let Some(soxr) = &mut self.soxr else { return Ok(()) };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of samples")]
+        let Some(soxr) = &mut self.soxr else {
+            return Ok(());
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count of samples"
+        )]
         let wanted = (self.samples_in as f64 * self.ratio).ceil() as u64;
         while self.samples_in > 0 {
             let count = soxr.drain(&mut self.chunk).map_err(broken)?;

@@ -37,10 +37,17 @@ pub(crate) fn mend(media: &mut Media) -> io::Result<Mended> {
         match &chunk[..4] {
             b"ds64" => {
                 let sizes = media.read_at(at + 8, 16)?;
-                long_size = sizes.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+                long_size = sizes
+                    .get(8..16)
+                    .and_then(|bytes| bytes.try_into().ok())
+                    .map(u64::from_le_bytes);
             }
             b"data" => {
-                let declared = if is_long && size == u64::from(u32::MAX) { long_size.unwrap_or(size) } else { size };
+                let declared = if is_long && size == u64::from(u32::MAX) {
+                    long_size.unwrap_or(size)
+                } else {
+                    size
+                };
                 return data(media, at, declared);
             }
             _ => {}
@@ -60,11 +67,21 @@ fn data(media: &mut Media, at: u64, declared: u64) -> io::Result<Mended> {
     let truncated = declared > there && declared < PLACEHOLDER;
     // Beyond 4 GiB the demuxer must read to the end of the file.
     let whole = u32::try_from(start - 8 + length).unwrap_or(u32::MAX);
-    let size = if whole == u32::MAX { u32::MAX } else { u32::try_from(length).unwrap_or(u32::MAX) };
+    let size = if whole == u32::MAX {
+        u32::MAX
+    } else {
+        u32::try_from(length).unwrap_or(u32::MAX)
+    };
     Ok(Mended {
         patches: vec![
-            Patch { offset: 0, bytes: [b"RIFF".as_slice(), &whole.to_le_bytes()].concat() },
-            Patch { offset: at + 4, bytes: size.to_le_bytes().to_vec() },
+            Patch {
+                offset: 0,
+                bytes: [b"RIFF".as_slice(), &whole.to_le_bytes()].concat(),
+            },
+            Patch {
+                offset: at + 4,
+                bytes: size.to_le_bytes().to_vec(),
+            },
         ],
         truncated,
     })
@@ -72,9 +89,15 @@ fn data(media: &mut Media, at: u64, declared: u64) -> io::Result<Mended> {
 
 /// Tells samples from a next chunk behind an empty one.
 fn looks_like_chunk(bytes: &[u8], there: u64) -> bool {
-    let Some((id, size)) = bytes.split_first_chunk::<4>() else { return true };
-    let Ok(size) = <[u8; 4]>::try_from(size) else { return true };
-    id.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') && u64::from(u32::from_le_bytes(size)) + 8 <= there
+    let Some((id, size)) = bytes.split_first_chunk::<4>() else {
+        return true;
+    };
+    let Ok(size) = <[u8; 4]>::try_from(size) else {
+        return true;
+    };
+    id.iter()
+        .all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+        && u64::from(u32::from_le_bytes(size)) + 8 <= there
 }
 
 #[cfg(test)]
@@ -86,7 +109,16 @@ mod tests {
     fn wav(marker: &[u8; 4], riff_size: u32, data_size: u32, samples: &[u8]) -> Media {
         let mut bytes = [marker.as_slice(), &riff_size.to_le_bytes(), b"WAVE"].concat();
         if marker != b"RIFF" {
-            bytes.extend([b"ds64".as_slice(), &28u32.to_le_bytes(), &100u64.to_le_bytes(), &6u64.to_le_bytes(), &[0; 12]].concat());
+            bytes.extend(
+                [
+                    b"ds64".as_slice(),
+                    &28u32.to_le_bytes(),
+                    &100u64.to_le_bytes(),
+                    &6u64.to_le_bytes(),
+                    &[0; 12],
+                ]
+                .concat(),
+            );
         }
         bytes.extend([b"data".as_slice(), &data_size.to_le_bytes(), samples].concat());
         Media::new(Box::new(Cursor::new(bytes))).unwrap()
@@ -98,10 +130,20 @@ mod tests {
         for (name, media, length, truncated) in [
             ("sound", wav(b"RIFF", 30, 10, &samples), 10u32, false),
             ("crashed recorder", wav(b"RIFF", 0, 0, &samples), 10, false),
-            ("pipe", wav(b"RIFF", u32::MAX, u32::MAX, &samples), 10, false),
+            (
+                "pipe",
+                wav(b"RIFF", u32::MAX, u32::MAX, &samples),
+                10,
+                false,
+            ),
             ("cut off", wav(b"RIFF", 1000, 980, &samples), 10, true),
             ("RF64", wav(b"RF64", u32::MAX, u32::MAX, &samples), 6, false),
-            ("empty, then a chunk", wav(b"RIFF", 20, 0, b"LIST\x02\0\0\0ab"), 0, false),
+            (
+                "empty, then a chunk",
+                wav(b"RIFF", 20, 0, b"LIST\x02\0\0\0ab"),
+                0,
+                false,
+            ),
         ] {
             let mut media = media;
             let mended = mend(&mut media).unwrap();
@@ -113,7 +155,10 @@ mod tests {
 
     #[test]
     fn other_files_are_left_alone() {
-        let mut media = Media::new(Box::new(Cursor::new(b"OggS, not a WAV file at all".to_vec()))).unwrap();
+        let mut media = Media::new(Box::new(Cursor::new(
+            b"OggS, not a WAV file at all".to_vec(),
+        )))
+        .unwrap();
         assert_eq!(mend(&mut media).unwrap(), Mended::default());
     }
 }

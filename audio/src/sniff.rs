@@ -20,7 +20,10 @@ pub(crate) fn foreign(head: &[u8]) -> Option<&'static str> {
     if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI ") {
         return Some("AVI");
     }
-    FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name)
+    FOREIGN
+        .iter()
+        .find(|(magic, _)| head.starts_with(magic))
+        .map(|(_, name)| *name)
 }
 
 /// Our word and the media type of a demuxer's format.
@@ -50,7 +53,10 @@ mod tests {
     fn foreign_files_have_names() {
         assert_eq!(foreign(b"RIFF\0\0\0\0AVI LIST"), Some("AVI"));
         assert_eq!(foreign(b"RIFF\0\0\0\0WAVEfmt "), None);
-        assert_eq!(foreign(b"MThd\0\0\0\x06"), Some("MIDI, which holds notes already"));
+        assert_eq!(
+            foreign(b"MThd\0\0\0\x06"),
+            Some("MIDI, which holds notes already")
+        );
         assert_eq!(foreign(b""), None);
     }
 }

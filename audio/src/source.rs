@@ -16,7 +16,10 @@ pub trait Source: Read + Seek + Send + Sync {
 
 impl Source for File {
     fn byte_len(&self) -> Option<u64> {
-        self.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
+        self.metadata()
+            .ok()
+            .filter(std::fs::Metadata::is_file)
+            .map(|metadata| metadata.len())
     }
 }
 
@@ -40,10 +43,16 @@ impl Failure {
 
     fn note<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &outcome
-            && !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::InvalidInput)
+            && !matches!(
+                error.kind(),
+                ErrorKind::Interrupted | ErrorKind::InvalidInput
+            )
         {
             let copy = io::Error::new(error.kind(), error.to_string());
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(copy);
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(copy);
         }
         outcome
     }
@@ -72,7 +81,13 @@ impl Media {
             None => inner.seek(SeekFrom::End(0))?,
         };
         inner.seek(SeekFrom::Start(0))?;
-        Ok(Media { inner, len, position: 0, patches: Vec::new(), failure: Failure::default() })
+        Ok(Media {
+            inner,
+            len,
+            position: 0,
+            patches: Vec::new(),
+            failure: Failure::default(),
+        })
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -91,7 +106,9 @@ impl Media {
     pub(crate) fn read_at(&mut self, offset: u64, count: usize) -> io::Result<Vec<u8>> {
         self.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
-        Read::by_ref(self).take(count as u64).read_to_end(&mut bytes)?;
+        Read::by_ref(self)
+            .take(count as u64)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }
@@ -137,7 +154,10 @@ mod tests {
     #[test]
     fn patches_are_seen_by_any_read() {
         let mut media = Media::new(Box::new(Cursor::new((0..20).collect()))).unwrap();
-        media.patch(vec![Patch { offset: 3, bytes: vec![100, 101, 102] }]);
+        media.patch(vec![Patch {
+            offset: 3,
+            bytes: vec![100, 101, 102],
+        }]);
         assert_eq!(media.len(), 20);
         assert_eq!(media.read_at(2, 5).unwrap(), [2, 100, 101, 102, 6]);
         assert_eq!(media.read_at(4, 1).unwrap(), [101]);

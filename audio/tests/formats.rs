@@ -32,34 +32,69 @@ const FILES: &[(&str, &str, &str, usize, bool, usize)] = &[
 
 fn expected(name: &str) -> (usize, usize) {
     let text = String::from_utf8(support::bytes("expected.txt")).unwrap();
-    let line = text.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.split(' ').next() == Some(name))
+        .unwrap();
     let mut numbers = line.split(' ').skip(1).map(|word| word.parse().unwrap());
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 fn loudest(samples: &[f32]) -> usize {
-    (0..samples.len()).max_by(|a, b| samples[*a].abs().total_cmp(&samples[*b].abs())).unwrap()
+    (0..samples.len())
+        .max_by(|a, b| samples[*a].abs().total_cmp(&samples[*b].abs()))
+        .unwrap()
 }
 
 #[test]
 fn every_format_has_its_length_and_its_click() {
     let mut wrong = Vec::new();
     for &(name, format, codec, frames, is_known, slack) in FILES {
-        let probed = probe(support::source(support::bytes(name)), None).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let probed = probe(support::source(support::bytes(name)), None)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut recording = support::open(name).unwrap_or_else(|error| panic!("{name}: {error}"));
         let samples = support::drain(&mut recording).unwrap();
         let (_, click) = expected(name);
         let found = loudest(&samples);
-        eprintln!("{name}: {probed:?}, {} frames, click at {found} (ffmpeg {:?}), {:?}", samples.len(), expected(name), recording.warnings());
-        if samples.len() != frames || (probed.format, probed.codec.as_str()) != (format, codec) || found.abs_diff(click) > slack || !recording.warnings().is_empty() {
+        eprintln!(
+            "{name}: {probed:?}, {} frames, click at {found} (ffmpeg {:?}), {:?}",
+            samples.len(),
+            expected(name),
+            recording.warnings()
+        );
+        if samples.len() != frames
+            || (probed.format, probed.codec.as_str()) != (format, codec)
+            || found.abs_diff(click) > slack
+            || !recording.warnings().is_empty()
+        {
             wrong.push(name);
         }
         assert_eq!((probed.sample_rate, probed.channels), (44_100, 1), "{name}");
-        assert_eq!((recording.sample_rate(), recording.channels()), (44_100, 1), "{name}");
-        assert_eq!(recording.duration_seconds(), probed.duration_seconds, "{name}");
+        assert_eq!(
+            (recording.sample_rate(), recording.channels()),
+            (44_100, 1),
+            "{name}"
+        );
+        assert_eq!(
+            recording.duration_seconds(),
+            probed.duration_seconds,
+            "{name}"
+        );
         let seconds = frames as f64 / 44_100.0;
-        assert!((recording.seconds_read() - samples.len() as f64 / 44_100.0).abs() < 1e-9, "{name}");
-        if probed.duration_seconds.is_some() != is_known || probed.duration_seconds.is_some_and(|known| (known - seconds).abs() > if matches!(format, "mkv" | "caf") { 0.1 } else { 1e-9 }) {
+        assert!(
+            (recording.seconds_read() - samples.len() as f64 / 44_100.0).abs() < 1e-9,
+            "{name}"
+        );
+        if probed.duration_seconds.is_some() != is_known
+            || probed.duration_seconds.is_some_and(|known| {
+                (known - seconds).abs()
+                    > if matches!(format, "mkv" | "caf") {
+                        0.1
+                    } else {
+                        1e-9
+                    }
+            })
+        {
             wrong.push(name);
         }
     }
@@ -79,18 +114,38 @@ fn the_warm_up_of_aac_is_dropped_to_the_sample() {
 fn the_content_decides_not_the_extension() {
     for (name, _, _, frames, _, _) in FILES {
         for extension in ["mp3", "wav", "txt", "m4a"] {
-            let mut recording = Recording::open(support::source(support::bytes(name)), Some(extension), Limits::default()).unwrap();
-            assert_eq!(support::drain(&mut recording).unwrap().len(), *frames, "{name} as .{extension}");
+            let mut recording = Recording::open(
+                support::source(support::bytes(name)),
+                Some(extension),
+                Limits::default(),
+            )
+            .unwrap();
+            assert_eq!(
+                support::drain(&mut recording).unwrap().len(),
+                *frames,
+                "{name} as .{extension}"
+            );
         }
     }
 }
 
 #[test]
 fn integers_and_floats_are_exactly_what_soundfile_reads() {
-    for name in ["u8.wav", "s16.wav", "s24.wav", "s32.wav", "f32.wav", "f64.wav", "s16.flac", "s24.flac", "s24.aiff", "s16.caf"] {
+    for name in [
+        "u8.wav", "s16.wav", "s24.wav", "s32.wav", "f32.wav", "f64.wav", "s16.flac", "s24.flac",
+        "s24.aiff", "s16.caf",
+    ] {
         let mut recording = support::open(name).unwrap();
-        assert_eq!((recording.sample_rate(), recording.channels()), (8_000, 2), "{name}");
-        assert_eq!(support::drain(&mut recording).unwrap(), support::floats(&format!("{name}.f32")), "{name}");
+        assert_eq!(
+            (recording.sample_rate(), recording.channels()),
+            (8_000, 2),
+            "{name}"
+        );
+        assert_eq!(
+            support::drain(&mut recording).unwrap(),
+            support::floats(&format!("{name}.f32")),
+            "{name}"
+        );
         assert!(recording.warnings().is_empty(), "{name}");
         assert_eq!(recording.duration_seconds(), Some(0.015), "{name}");
     }
@@ -98,8 +153,16 @@ fn integers_and_floats_are_exactly_what_soundfile_reads() {
 
 #[test]
 fn codecs_that_cannot_be_decoded_are_named() {
-    for (name, word) in [("opus.ogg", "Opus"), ("opus.webm", "Opus"), ("he-aac.m4a", "HE-AAC"), ("click.wma", "WMA")] {
-        for error in [support::open(name).map(|_| ()).unwrap_err(), probe(support::source(support::bytes(name)), None).unwrap_err()] {
+    for (name, word) in [
+        ("opus.ogg", "Opus"),
+        ("opus.webm", "Opus"),
+        ("he-aac.m4a", "HE-AAC"),
+        ("click.wma", "WMA"),
+    ] {
+        for error in [
+            support::open(name).map(|_| ()).unwrap_err(),
+            probe(support::source(support::bytes(name)), None).unwrap_err(),
+        ] {
             assert_eq!(error.code(), "codec_unsupported", "{name}: {error}");
             assert!(error.to_string().contains(word), "{name}: {error}");
         }

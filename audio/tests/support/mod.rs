@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use audio::{Block, Error, Limits, Recording, Source};
 
 pub(crate) fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 pub(crate) fn bytes(name: &str) -> Vec<u8> {
@@ -15,7 +17,10 @@ pub(crate) fn bytes(name: &str) -> Vec<u8> {
 }
 
 pub(crate) fn floats(name: &str) -> Vec<f32> {
-    bytes(name).chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+    bytes(name)
+        .chunks_exact(4)
+        .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+        .collect()
 }
 
 pub(crate) fn source(data: Vec<u8>) -> Box<dyn Source> {
@@ -46,9 +51,14 @@ pub(crate) struct Random(pub(crate) u64);
 impl Random {
     /// Seeded from the clock, or from WTT_TEST_SEED; the seed is printed.
     pub(crate) fn new() -> Self {
-        let seed = std::env::var("WTT_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |age| age.as_nanos() as u64)
-        });
+        let seed = std::env::var("WTT_TEST_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| {
+                std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(1, |age| age.as_nanos() as u64)
+            });
         eprintln!("WTT_TEST_SEED={seed}");
         Random(seed)
     }
