@@ -21,9 +21,10 @@ impl FromStr for DeviceChoice {
         match text.split_once(':') {
             None if text == "cpu" => Ok(DeviceChoice::Cpu),
             None if text == "cuda" => Ok(DeviceChoice::Cuda(0)),
-            Some(("cuda", index)) => {
-                index.parse().map(DeviceChoice::Cuda).map_err(|_| format!("`{index}` is not the number of a GPU; write cuda:0"))
-            }
+            Some(("cuda", index)) => index
+                .parse()
+                .map(DeviceChoice::Cuda)
+                .map_err(|_| format!("`{index}` is not the number of a GPU; write cuda:0")),
             _ => Err(format!("`{text}` is no device; write cpu, cuda or cuda:N")),
         }
     }
@@ -41,18 +42,30 @@ impl std::fmt::Display for DeviceChoice {
 impl DeviceChoice {
     /// Loads what the device needs and checks that it is there.
     pub fn open(self) -> Result<tch::Device, Error> {
-        let DeviceChoice::Cuda(index) = self else { return Ok(tch::Device::Cpu) };
-        let unavailable = |reason: String| Error::DeviceUnavailable { device: self.to_string(), reason };
+        let DeviceChoice::Cuda(index) = self else {
+            return Ok(tch::Device::Cpu);
+        };
+        let unavailable = |reason: String| Error::DeviceUnavailable {
+            device: self.to_string(),
+            reason,
+        };
         load_cuda().map_err(unavailable)?;
         if std::env::var("NVIDIA_TF32_OVERRIDE").as_deref() != Ok("0") {
-            tracing::warn!("TF32 is on: single notes may shift by a frame; set NVIDIA_TF32_OVERRIDE=0 for exact float32");
+            tracing::warn!(
+                "TF32 is on: single notes may shift by a frame; set NVIDIA_TF32_OVERRIDE=0 for exact float32"
+            );
         }
         if !tch::Cuda::is_available() {
-            return Err(unavailable("libtorch sees no GPU; is the driver installed and the card given to this process?".into()));
+            return Err(unavailable(
+                "libtorch sees no GPU; is the driver installed and the card given to this process?"
+                    .into(),
+            ));
         }
         let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         if index >= count {
-            return Err(unavailable(format!("there are {count} GPUs here, numbered from 0")));
+            return Err(unavailable(format!(
+                "there are {count} GPUs here, numbered from 0"
+            )));
         }
         Ok(tch::Device::Cuda(index))
     }
@@ -60,11 +73,22 @@ impl DeviceChoice {
 
 /// Where libtorch_cuda.so may lie: named by the user, beside an image's `lib/`, in the work tree.
 fn cuda_folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = std::env::var_os("WTT_LIBTORCH_CUDA").map(PathBuf::from).into_iter().collect();
+    let mut folders: Vec<PathBuf> = std::env::var_os("WTT_LIBTORCH_CUDA")
+        .map(PathBuf::from)
+        .into_iter()
+        .collect();
     if let Ok(exe) = std::env::current_exe()
         && let Some(bin) = exe.parent()
     {
-        folders.extend(["../lib-cuda", "../../.libtorch/lib-cuda", "../../../.libtorch/lib-cuda"].iter().map(|to| bin.join(to)));
+        folders.extend(
+            [
+                "../lib-cuda",
+                "../../.libtorch/lib-cuda",
+                "../../../.libtorch/lib-cuda",
+            ]
+            .iter()
+            .map(|to| bin.join(to)),
+        );
     }
     folders
 }

@@ -9,7 +9,11 @@ pub enum Error {
     Audio(#[from] audio::Error),
     /// An option that the network does not have, or a value that it cannot take.
     #[error("option `{option}` of model `{model}`: {reason}")]
-    Options { model: String, option: String, reason: String },
+    Options {
+        model: String,
+        option: String,
+        reason: String,
+    },
     /// A name that this build does not know.
     #[error("unknown model `{name}`; this build knows: {}", crate::MODELS.join(", "))]
     ModelUnknown { name: String },
@@ -52,12 +56,16 @@ impl Error {
         match self {
             Error::Audio(error) => error.code(),
             Error::Options { .. } => "options_invalid",
-            Error::ModelUnknown { .. } | Error::ModelMissing { .. } | Error::ModelDamaged { .. } | Error::Pull { .. } => {
-                "model_unavailable"
-            }
+            Error::ModelUnknown { .. }
+            | Error::ModelMissing { .. }
+            | Error::ModelDamaged { .. }
+            | Error::Pull { .. } => "model_unavailable",
             Error::OutOfMemory { .. } => "out_of_memory",
             Error::Cancelled => "cancelled",
-            Error::DeviceUnavailable { .. } | Error::Device { .. } | Error::Stopped | Error::Store { .. } => "internal",
+            Error::DeviceUnavailable { .. }
+            | Error::Device { .. }
+            | Error::Stopped
+            | Error::Store { .. } => "internal",
         }
     }
 
@@ -66,9 +74,10 @@ impl Error {
         match self {
             Error::Audio(_) => "decode",
             Error::Options { .. } => "input",
-            Error::ModelUnknown { .. } | Error::ModelMissing { .. } | Error::ModelDamaged { .. } | Error::Pull { .. } => {
-                "model_unavailable"
-            }
+            Error::ModelUnknown { .. }
+            | Error::ModelMissing { .. }
+            | Error::ModelDamaged { .. }
+            | Error::Pull { .. } => "model_unavailable",
             Error::OutOfMemory { .. } => "oom_gpu",
             Error::Cancelled => "cancelled",
             Error::Store { .. } => "storage",
@@ -81,7 +90,11 @@ impl Error {
     pub fn retryable(&self) -> bool {
         matches!(
             self,
-            Error::OutOfMemory { .. } | Error::Device { .. } | Error::Stopped | Error::Store { .. } | Error::DeviceUnavailable { .. }
+            Error::OutOfMemory { .. }
+                | Error::Device { .. }
+                | Error::Stopped
+                | Error::Store { .. }
+                | Error::DeviceUnavailable { .. }
         ) || matches!(self, Error::Audio(error) if error.code() == "audio_unreadable")
     }
 
@@ -95,12 +108,26 @@ impl Error {
     /// The same failure for another song of the same batch.
     pub(crate) fn share(&self) -> Self {
         match self {
-            Error::OutOfMemory { message } => Error::OutOfMemory { message: message.clone() },
-            Error::Device { message, sticky } => Error::Device { message: message.clone(), sticky: *sticky },
-            Error::ModelMissing { name, dir } => Error::ModelMissing { name: name.clone(), dir: dir.clone() },
-            Error::ModelDamaged { name, reason } => Error::ModelDamaged { name: name.clone(), reason: reason.clone() },
+            Error::OutOfMemory { message } => Error::OutOfMemory {
+                message: message.clone(),
+            },
+            Error::Device { message, sticky } => Error::Device {
+                message: message.clone(),
+                sticky: *sticky,
+            },
+            Error::ModelMissing { name, dir } => Error::ModelMissing {
+                name: name.clone(),
+                dir: dir.clone(),
+            },
+            Error::ModelDamaged { name, reason } => Error::ModelDamaged {
+                name: name.clone(),
+                reason: reason.clone(),
+            },
             Error::Stopped => Error::Stopped,
-            other => Error::Device { message: other.to_string(), sticky: false },
+            other => Error::Device {
+                message: other.to_string(),
+                sticky: false,
+            },
         }
     }
 }
@@ -114,11 +141,26 @@ impl From<tch::TchError> for Error {
 impl Error {
     /// Sorts an exception's text: the first line is what libtorch says, the rest is its C++ stack.
     pub(crate) fn from_message(text: String) -> Self {
-        let message = text.lines().next().unwrap_or("no message").trim().to_owned();
-        if text.contains("out of memory") || text.contains("bad_alloc") || text.contains("can't allocate memory") {
+        let message = text
+            .lines()
+            .next()
+            .unwrap_or("no message")
+            .trim()
+            .to_owned();
+        if text.contains("out of memory")
+            || text.contains("bad_alloc")
+            || text.contains("can't allocate memory")
+        {
             return Error::OutOfMemory { message };
         }
-        let sticky = ["CUDA error", "cuDNN error", "CUBLAS_STATUS", "device-side assert"].iter().any(|sign| text.contains(sign));
+        let sticky = [
+            "CUDA error",
+            "cuDNN error",
+            "CUBLAS_STATUS",
+            "device-side assert",
+        ]
+        .iter()
+        .any(|sign| text.contains(sign));
         Error::Device { message, sticky }
     }
 }
@@ -130,13 +172,37 @@ mod tests {
     #[test]
     fn exceptions_are_sorted_by_what_can_be_done() {
         for (text, code, retryable, poisons) in [
-            ("CUDA out of memory. Tried to allocate 2 GiB", "out_of_memory", true, false),
-            ("DefaultCPUAllocator: can't allocate memory: you tried", "out_of_memory", true, false),
-            ("CUDA error: an illegal memory access was encountered\nException raised from", "internal", true, true),
-            ("The size of tensor a (3) must match", "internal", true, false),
+            (
+                "CUDA out of memory. Tried to allocate 2 GiB",
+                "out_of_memory",
+                true,
+                false,
+            ),
+            (
+                "DefaultCPUAllocator: can't allocate memory: you tried",
+                "out_of_memory",
+                true,
+                false,
+            ),
+            (
+                "CUDA error: an illegal memory access was encountered\nException raised from",
+                "internal",
+                true,
+                true,
+            ),
+            (
+                "The size of tensor a (3) must match",
+                "internal",
+                true,
+                false,
+            ),
         ] {
             let error = Error::from_message(text.to_owned());
-            assert_eq!((error.code(), error.retryable(), error.poisons_device()), (code, retryable, poisons), "{text}");
+            assert_eq!(
+                (error.code(), error.retryable(), error.poisons_device()),
+                (code, retryable, poisons),
+                "{text}"
+            );
         }
     }
 }

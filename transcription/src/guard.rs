@@ -12,7 +12,11 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, E
             let text = payload
                 .downcast_ref::<String>()
                 .cloned()
-                .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .or_else(|| {
+                    payload
+                        .downcast_ref::<&str>()
+                        .map(|text| (*text).to_owned())
+                })
                 .unwrap_or_else(|| "a panic without a message".to_owned());
             Err(Error::from_message(text))
         }
@@ -32,6 +36,9 @@ mod tests {
             let _ = &a + &b;
             Ok(())
         });
-        assert!(matches!(result, Err(Error::Device { sticky: false, .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::Device { sticky: false, .. })),
+            "{result:?}"
+        );
     }
 }

@@ -15,7 +15,9 @@ pub mod network;
 pub mod registry;
 
 pub use device::DeviceChoice;
-pub use engine::{CancelHandle, Engine, EngineConfig, Finished, SongEvent, SongRequest as Song, Stage, Submission};
+pub use engine::{
+    CancelHandle, Engine, EngineConfig, Finished, SongEvent, SongRequest as Song, Stage, Submission,
+};
 pub use error::Error;
 pub use midi::midi;
 

@@ -7,7 +7,11 @@ use music::midi::{BendPolicy, MidiOptions, write};
 pub fn midi(transcript: &Transcript) -> Vec<u8> {
     let option = |name: &str| &transcript.provenance["options"][name];
     let parity = transcript.provenance["profile"] == "parity";
-    let bends = if option("multiple_pitch_bends").as_bool() == Some(true) { BendPolicy::PerPitch } else { BendPolicy::Monophonic };
+    let bends = if option("multiple_pitch_bends").as_bool() == Some(true) {
+        BendPolicy::PerPitch
+    } else {
+        BendPolicy::Monophonic
+    };
     let options = MidiOptions {
         tempo_bpm: option("midi_tempo").as_f64().unwrap_or(120.0),
         bends,

@@ -48,7 +48,11 @@ pub trait Network {
     type Output: Send + 'static;
 
     /// Works until the feed has nothing ready. An error fails the songs whose rows were pulled and not emitted.
-    fn run(&mut self, feed: &mut dyn Feed<Self::Segment>, sink: &mut dyn Sink<Self::Output>) -> Result<(), Error>;
+    fn run(
+        &mut self,
+        feed: &mut dyn Feed<Self::Segment>,
+        sink: &mut dyn Sink<Self::Output>,
+    ) -> Result<(), Error>;
 }
 
 /// One song's decoding state.
@@ -57,7 +61,10 @@ pub trait Song: Send + 'static {
     type Output: Send + 'static;
 
     /// Cuts the recording; called once, before the first output.
-    fn segments(&self, recording: audio::Recording) -> Result<Box<dyn Segments<Segment = Self::Segment>>, Error>;
+    fn segments(
+        &self,
+        recording: audio::Recording,
+    ) -> Result<Box<dyn Segments<Segment = Self::Segment>>, Error>;
     /// Takes the next output in song order; a returned segment goes to the device once more and its output comes back here.
     fn notes(&mut self, output: Self::Output) -> Result<Option<Self::Segment>, Error>;
     /// Everything was seen: the song's notes.

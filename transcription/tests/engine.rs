@@ -9,13 +9,26 @@ use serde_json::{Map, Value, json};
 use transcription::{Engine, Error, Finished, Song, SongEvent};
 
 fn song(bytes: Vec<u8>, options: Value) -> Song {
-    let Value::Object(options) = options else { panic!("options are an object") };
-    Song { source: Box::new(Cursor::new(bytes)), extension: None, model: "basic-pitch".into(), options, limits: Limits::default(), parity: true }
+    let Value::Object(options) = options else {
+        panic!("options are an object")
+    };
+    Song {
+        source: Box::new(Cursor::new(bytes)),
+        extension: None,
+        model: "basic-pitch".into(),
+        options,
+        limits: Limits::default(),
+        parity: true,
+    }
 }
 
 fn fixture_song(name: &str) -> Song {
     let folder = common::fixture(name);
-    let file = ["audio.wav", "audio.flac"].iter().map(|name| folder.join(name)).find(|file| file.is_file()).unwrap();
+    let file = ["audio.wav", "audio.flac"]
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|file| file.is_file())
+        .unwrap();
     song(fs_err::read(file).unwrap(), json!({}))
 }
 
@@ -27,7 +40,11 @@ fn finish(engine: &Engine, song: Song) -> Result<Box<Finished>, Error> {
     for event in submission.events {
         assert!(outcome.is_none(), "an event after the end: {event:?}");
         match event {
-            SongEvent::Progress { stage: transcription::Stage::Inference, current, total } => {
+            SongEvent::Progress {
+                stage: transcription::Stage::Inference,
+                current,
+                total,
+            } => {
                 assert!(current >= seen, "{current} after {seen}");
                 assert!(total.is_none_or(|total| total >= current));
                 seen = current;
@@ -40,7 +57,9 @@ fn finish(engine: &Engine, song: Song) -> Result<Box<Finished>, Error> {
 }
 
 fn package_note_count(name: &str) -> usize {
-    let notes: Value = serde_json::from_slice(&fs_err::read(common::fixture(name).join("notes.json")).unwrap()).unwrap();
+    let notes: Value =
+        serde_json::from_slice(&fs_err::read(common::fixture(name).join("notes.json")).unwrap())
+            .unwrap();
     notes["notes"].as_array().unwrap().len()
 }
 
@@ -48,13 +67,20 @@ fn package_note_count(name: &str) -> usize {
 fn several_songs_at_once_each_get_their_own_notes() {
     let engine = common::engine();
     let names = ["piano", "telephone", "three-hops-22k05", "piano"];
-    let songs: Vec<_> = names.iter().map(|name| engine.submit(fixture_song(name))).collect();
+    let songs: Vec<_> = names
+        .iter()
+        .map(|name| engine.submit(fixture_song(name)))
+        .collect();
     for (name, submission) in names.iter().zip(songs) {
         let finished = submission.events.iter().find_map(|event| match event {
             SongEvent::Done(result) => Some(result.unwrap()),
             SongEvent::Progress { .. } => None,
         });
-        assert_eq!(finished.unwrap().transcript.notes.len(), package_note_count(name), "{name}");
+        assert_eq!(
+            finished.unwrap().transcript.notes.len(),
+            package_note_count(name),
+            "{name}"
+        );
     }
 }
 
@@ -62,7 +88,9 @@ fn several_songs_at_once_each_get_their_own_notes() {
 fn busy_time_never_sums_to_more_than_wall_time() {
     let engine = common::engine();
     let started = std::time::Instant::now();
-    let songs: Vec<_> = (0..3).map(|_| engine.submit(fixture_song("piano"))).collect();
+    let songs: Vec<_> = (0..3)
+        .map(|_| engine.submit(fixture_song("piano")))
+        .collect();
     let busy: std::time::Duration = songs
         .into_iter()
         .map(|song| match song.events.iter().last() {
@@ -79,7 +107,10 @@ fn the_transcript_says_how_it_came_to_be() {
     let finished = finish(&common::engine(), fixture_song("short-half-second")).unwrap();
     let provenance = &finished.transcript.provenance;
     assert_eq!(provenance["model"]["name"], "basic-pitch");
-    assert_eq!(provenance["model"]["digest"], finished.model_digest.as_str());
+    assert_eq!(
+        provenance["model"]["digest"],
+        finished.model_digest.as_str()
+    );
     assert_eq!(provenance["profile"], "parity");
     assert_eq!(provenance["options"]["onset_threshold"], 0.5);
     assert!((finished.audio_seconds - 0.5).abs() < 1e-6);
@@ -92,38 +123,75 @@ fn the_default_keeps_the_tail_that_the_package_loses() {
     whole.parity = false;
     let engine = common::engine();
     let whole = finish(&engine, whole).unwrap().transcript.notes;
-    let package = finish(&engine, fixture_song("last-note-22k05")).unwrap().transcript.notes;
+    let package = finish(&engine, fixture_song("last-note-22k05"))
+        .unwrap()
+        .transcript
+        .notes;
     let end = |notes: &[music::Note]| notes.iter().map(|note| note.offset).fold(0.0, f64::max);
-    assert!(end(&whole) >= end(&package), "{} and {}", end(&whole), end(&package));
+    assert!(
+        end(&whole) >= end(&package),
+        "{} and {}",
+        end(&whole),
+        end(&package)
+    );
 }
 
 #[test]
 fn silence_succeeds_with_a_warning() {
     let finished = finish(&common::engine(), fixture_song("silence")).unwrap();
     assert!(finished.transcript.notes.is_empty());
-    assert!(finished.warnings.iter().any(|warning| warning.contains("silent")), "{:?}", finished.warnings);
+    assert!(
+        finished
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("silent")),
+        "{:?}",
+        finished.warnings
+    );
 }
 
 #[test]
 fn bad_songs_fail_by_code_and_hurt_no_neighbour() {
     let engine = common::engine();
     let good = engine.submit(fixture_song("piano"));
-    for (bytes, code) in [(b"just some words, no music".to_vec(), "audio_undecodable"), (Vec::new(), "audio_empty")] {
+    for (bytes, code) in [
+        (b"just some words, no music".to_vec(), "audio_undecodable"),
+        (Vec::new(), "audio_empty"),
+    ] {
         let error = finish(&engine, song(bytes, json!({}))).unwrap_err();
         assert_eq!((error.code(), error.retryable()), (code, false), "{error}");
     }
     let error = finish(&engine, song(Vec::new(), json!({"onset_threshold": 7}))).unwrap_err();
     assert_eq!((error.code(), error.kind()), ("options_invalid", "input"));
-    let unknown = Song { model: "mp3-to-gold".into(), ..fixture_song("piano") };
-    assert_eq!(finish(&engine, unknown).unwrap_err().code(), "model_unavailable");
-    assert!(matches!(good.events.iter().last(), Some(SongEvent::Done(Ok(_)))));
+    let unknown = Song {
+        model: "mp3-to-gold".into(),
+        ..fixture_song("piano")
+    };
+    assert_eq!(
+        finish(&engine, unknown).unwrap_err().code(),
+        "model_unavailable"
+    );
+    assert!(matches!(
+        good.events.iter().last(),
+        Some(SongEvent::Done(Ok(_)))
+    ));
     assert!(engine.healthy());
 }
 
 #[test]
 fn a_song_over_the_limit_ends_while_it_is_read() {
-    let limits = Limits { max_seconds: Some(2.0), ..Limits::default() };
-    let error = finish(&common::engine(), Song { limits, ..fixture_song("piano") }).unwrap_err();
+    let limits = Limits {
+        max_seconds: Some(2.0),
+        ..Limits::default()
+    };
+    let error = finish(
+        &common::engine(),
+        Song {
+            limits,
+            ..fixture_song("piano")
+        },
+    )
+    .unwrap_err();
     assert_eq!(error.code(), "audio_too_long");
 }
 
@@ -142,9 +210,24 @@ fn a_cancelled_song_ends_as_cancelled() {
 fn a_missing_model_is_said_with_its_cure() {
     let empty = tempfile::tempdir().unwrap();
     let models = transcription::registry::Store::new(empty.path());
-    let engine = Engine::start(transcription::EngineConfig { device: transcription::DeviceChoice::Cpu, threads: 0, models }).unwrap();
-    let error = finish(&engine, Song { options: Map::new(), ..fixture_song("piano") }).unwrap_err();
-    assert!(error.to_string().contains("wtt models pull basic-pitch"), "{error}");
+    let engine = Engine::start(transcription::EngineConfig {
+        device: transcription::DeviceChoice::Cpu,
+        threads: 0,
+        models,
+    })
+    .unwrap();
+    let error = finish(
+        &engine,
+        Song {
+            options: Map::new(),
+            ..fixture_song("piano")
+        },
+    )
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("wtt models pull basic-pitch"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -152,5 +235,8 @@ fn songs_left_behind_by_a_dropped_engine_are_told() {
     let engine = common::engine();
     let submission = engine.submit(fixture_song("piano"));
     drop(engine);
-    assert!(matches!(submission.events.iter().last(), Some(SongEvent::Done(_))));
+    assert!(matches!(
+        submission.events.iter().last(),
+        Some(SongEvent::Done(_))
+    ));
 }

@@ -39,11 +39,18 @@ fn our_notes(maps: &Maps) -> Vec<PackageNote> {
         velocity: event.velocity(),
         bends: bends(&maps.contour, event),
     };
-    decode(maps, &Options::default(), true).iter().map(note).collect()
+    decode(maps, &Options::default(), true)
+        .iter()
+        .map(note)
+        .collect()
 }
 
 fn analysis(folder: &Path, rows: usize) -> Analysis {
-    let file = ["audio.wav", "audio.flac"].iter().map(|name| folder.join(name)).find(|file| file.is_file()).unwrap();
+    let file = ["audio.wav", "audio.flac"]
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|file| file.is_file())
+        .unwrap();
     let source = Box::new(std::fs::File::open(file).unwrap());
     let recording = Recording::open(source, None, Limits::default()).unwrap();
     let windows = windows_of_recording(Windows::new(recording).unwrap()).unwrap();
@@ -54,10 +61,17 @@ fn analysis(folder: &Path, rows: usize) -> Analysis {
 fn the_packages_maps_give_its_notes() {
     let folder = common::fixture("three-hops-22k05");
     let map = |name| common::read_npz(&folder.join("maps.npz"), name);
-    let maps = Maps { note: map("note"), onset: map("onset"), contour: map("contour") };
+    let maps = Maps {
+        note: map("note"),
+        onset: map("onset"),
+        contour: map("contour"),
+    };
     let expected = package_notes(&folder, "notes_from_maps.json");
     assert_eq!(maps.frames(), expected.frames);
-    assert!(expected.notes.len() > 20, "a fixture with few notes proves little");
+    assert!(
+        expected.notes.len() > 20,
+        "a fixture with few notes proves little"
+    );
     assert_eq!(our_notes(&maps), expected.notes);
 }
 
@@ -65,7 +79,11 @@ fn the_packages_maps_give_its_notes() {
 fn the_packages_samples_give_its_maps() {
     let folder = common::fixture("three-hops-22k05");
     let ours = analysis(&folder, 8).maps;
-    for (name, ours, width) in [("note", &ours.note, PITCHES), ("onset", &ours.onset, PITCHES), ("contour", &ours.contour, CONTOURS)] {
+    for (name, ours, width) in [
+        ("note", &ours.note, PITCHES),
+        ("onset", &ours.onset, PITCHES),
+        ("contour", &ours.contour, CONTOURS),
+    ] {
         let expected = common::read_npz(&folder.join("maps.npz"), name);
         assert_eq!(ours.len(), expected.len(), "{name}");
         let (at, difference) = ours
@@ -75,13 +93,25 @@ fn the_packages_samples_give_its_maps() {
             .enumerate()
             .max_by(|a, b| a.1.total_cmp(&b.1))
             .unwrap();
-        assert!(difference <= 1e-5, "{name}: {difference} in frame {} column {}", at / width, at % width);
+        assert!(
+            difference <= 1e-5,
+            "{name}: {difference} in frame {} column {}",
+            at / width,
+            at % width
+        );
     }
 }
 
 #[test]
 fn files_give_the_packages_notes_the_whole_way() {
-    for name in ["three-hops-22k05", "last-note-22k05", "piano", "telephone", "short-half-second", "silence"] {
+    for name in [
+        "three-hops-22k05",
+        "last-note-22k05",
+        "piano",
+        "telephone",
+        "short-half-second",
+        "silence",
+    ] {
         let folder = common::fixture(name);
         let expected = package_notes(&folder, "notes.json");
         let maps = analysis(&folder, 8).maps;
@@ -94,8 +124,16 @@ fn files_give_the_packages_notes_the_whole_way() {
 fn a_batch_gives_what_single_windows_give() {
     let folder = common::fixture("piano");
     let (single, batch) = (analysis(&folder, 1).maps, analysis(&folder, 5).maps);
-    for (single, batch) in [(&single.note, &batch.note), (&single.onset, &batch.onset), (&single.contour, &batch.contour)] {
-        let difference = single.iter().zip(batch).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    for (single, batch) in [
+        (&single.note, &batch.note),
+        (&single.onset, &batch.onset),
+        (&single.contour, &batch.contour),
+    ] {
+        let difference = single
+            .iter()
+            .zip(batch)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0f32, f32::max);
         assert!(difference <= 2e-6, "{difference}");
     }
     assert_eq!(our_notes(&single), our_notes(&batch));
@@ -104,6 +142,10 @@ fn a_batch_gives_what_single_windows_give() {
 #[test]
 fn silent_windows_say_that_they_are_silent() {
     let silence = analysis(&common::fixture("silence"), 4);
-    assert!(silence.log_spread_db.iter().all(|spread| *spread < 1e-4), "{:?}", silence.log_spread_db);
+    assert!(
+        silence.log_spread_db.iter().all(|spread| *spread < 1e-4),
+        "{:?}",
+        silence.log_spread_db
+    );
     assert!(silence.maps.onset.iter().all(|onset| *onset < 0.5));
 }

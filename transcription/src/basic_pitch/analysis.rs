@@ -1,8 +1,8 @@
 //! The network over a whole song without the engine: for comparisons with the package, which want the maps themselves.
 
+use super::config::{CONTOURS, KEPT, PITCHES};
 use super::maps::{Maps, WindowMaps};
 use super::model::BatchMaps;
-use super::config::{CONTOURS, KEPT, PITCHES};
 use super::segments::Cutter;
 use super::{Model, Window, Windows};
 use crate::Error;
@@ -30,12 +30,20 @@ pub fn windows_of_samples(samples: &[f32]) -> Vec<Window> {
 }
 
 /// Runs the network `rows` windows at a time.
-pub fn analyse(model: &Model, windows: &[Window], rows: usize, parity: bool) -> Result<Analysis, Error> {
+pub fn analyse(
+    model: &Model,
+    windows: &[Window],
+    rows: usize,
+    parity: bool,
+) -> Result<Analysis, Error> {
     let mut maps = Maps::default();
     let mut log_spread_db = Vec::with_capacity(windows.len());
     let mut song_samples = 0;
     for batch in windows.chunks(rows.max(1)) {
-        let samples: Vec<&[f32]> = batch.iter().map(|window| window.samples.as_slice()).collect();
+        let samples: Vec<&[f32]> = batch
+            .iter()
+            .map(|window| window.samples.as_slice())
+            .collect();
         let out = model.forward(&samples)?;
         for (row, window) in batch.iter().enumerate() {
             let window_maps = row_of(&out, row, window.song_samples);
@@ -45,7 +53,10 @@ pub fn analyse(model: &Model, windows: &[Window], rows: usize, parity: bool) -> 
         }
     }
     maps.cut(song_samples, parity);
-    Ok(Analysis { maps, log_spread_db })
+    Ok(Analysis {
+        maps,
+        log_spread_db,
+    })
 }
 
 /// One window's part of a batch.

@@ -20,7 +20,8 @@ pub fn bends(contour: &[f32], event: &NoteEvent) -> Vec<i32> {
             let mut best = (first, f64::NEG_INFINITY);
             for bin in first..last {
                 let distance = bin as f64 - centre as f64;
-                let value = f64::from(row[bin]) * (-distance * distance / (2.0 * DEVIATION * DEVIATION)).exp();
+                let value = f64::from(row[bin])
+                    * (-distance * distance / (2.0 * DEVIATION * DEVIATION)).exp();
                 if value > best.1 {
                     best = (bin, value);
                 }
@@ -35,15 +36,31 @@ mod tests {
     use super::*;
 
     fn event(pitch: u8) -> NoteEvent {
-        NoteEvent { start: 0, end: 1, pitch, amplitude: 0.5 }
+        NoteEvent {
+            start: 0,
+            end: 1,
+            pitch,
+            amplitude: 0.5,
+        }
     }
 
     #[test]
     fn the_strongest_bin_near_the_pitch_wins() {
-        for (pitch, peak, expected) in [(60, 117, 0), (60, 119, 2), (60, 110, -7), (21, 4, 4), (108, 261, 0), (108, 259, -2)] {
+        for (pitch, peak, expected) in [
+            (60, 117, 0),
+            (60, 119, 2),
+            (60, 110, -7),
+            (21, 4, 4),
+            (108, 261, 0),
+            (108, 259, -2),
+        ] {
             let mut contour = vec![0f32; CONTOURS];
             contour[peak] = 0.9;
-            assert_eq!(bends(&contour, &event(pitch)), [expected], "pitch {pitch}, bin {peak}");
+            assert_eq!(
+                bends(&contour, &event(pitch)),
+                [expected],
+                "pitch {pitch}, bin {peak}"
+            );
         }
     }
 

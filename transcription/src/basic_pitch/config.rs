@@ -76,7 +76,9 @@ impl Options {
             match name.as_str() {
                 "onset_threshold" => parsed.onset_threshold = number(name, value, 0.0, 1.0)?,
                 "frame_threshold" => parsed.frame_threshold = number(name, value, 0.0, 1.0)?,
-                "minimum_note_length" => parsed.minimum_note_length = number(name, value, 0.0, 10_000.0)?,
+                "minimum_note_length" => {
+                    parsed.minimum_note_length = number(name, value, 0.0, 10_000.0)?
+                }
                 "minimum_frequency" => parsed.minimum_frequency = optional_hertz(name, value)?,
                 "maximum_frequency" => parsed.maximum_frequency = optional_hertz(name, value)?,
                 "melodia" => parsed.melodia = truth(name, value)?,
@@ -89,7 +91,10 @@ impl Options {
         if let (Some(low), Some(high)) = (parsed.minimum_frequency, parsed.maximum_frequency)
             && low > high
         {
-            return Err(refused("minimum_frequency", format!("{low} Hz is above maximum_frequency, {high} Hz")));
+            return Err(refused(
+                "minimum_frequency",
+                format!("{low} Hz is above maximum_frequency, {high} Hz"),
+            ));
         }
         Ok(parsed)
     }
@@ -102,22 +107,35 @@ impl Options {
 }
 
 fn refused(option: &str, reason: String) -> Error {
-    Error::Options { model: super::NAME.into(), option: option.into(), reason }
+    Error::Options {
+        model: super::NAME.into(),
+        option: option.into(),
+        reason,
+    }
 }
 
 fn number(name: &str, value: &Value, low: f64, high: f64) -> Result<f64, Error> {
     match value.as_f64() {
         Some(number) if (low..=high).contains(&number) => Ok(number),
-        _ => Err(refused(name, format!("{value} is not a number from {low} to {high}"))),
+        _ => Err(refused(
+            name,
+            format!("{value} is not a number from {low} to {high}"),
+        )),
     }
 }
 
 fn optional_hertz(name: &str, value: &Value) -> Result<Option<f64>, Error> {
-    if value.is_null() { Ok(None) } else { number(name, value, 1.0, 20_000.0).map(Some) }
+    if value.is_null() {
+        Ok(None)
+    } else {
+        number(name, value, 1.0, 20_000.0).map(Some)
+    }
 }
 
 fn truth(name: &str, value: &Value) -> Result<bool, Error> {
-    value.as_bool().ok_or_else(|| refused(name, format!("{value} is neither true nor false")))
+    value
+        .as_bool()
+        .ok_or_else(|| refused(name, format!("{value} is neither true nor false")))
 }
 
 #[cfg(test)]
@@ -143,12 +161,18 @@ mod tests {
             (json!({"frame_threshold": "0.3"}), "frame_threshold"),
             (json!({"minimum_note_length": -1}), "minimum_note_length"),
             (json!({"maximum_frequency": 0}), "maximum_frequency"),
-            (json!({"minimum_frequency": 500, "maximum_frequency": 100}), "minimum_frequency"),
+            (
+                json!({"minimum_frequency": 500, "maximum_frequency": 100}),
+                "minimum_frequency",
+            ),
             (json!({"melodia": 1}), "melodia"),
             (json!({"loudness": 1}), "loudness"),
         ] {
             let error = parse(given).unwrap_err();
-            assert!(matches!(&error, Error::Options { option, .. } if option == name), "{error}");
+            assert!(
+                matches!(&error, Error::Options { option, .. } if option == name),
+                "{error}"
+            );
             assert_eq!(error.code(), "options_invalid");
         }
     }

@@ -30,24 +30,44 @@ pub(super) struct ConstantQ {
 
 impl ConstantQ {
     /// `real` and `imaginary`: `[36, TAPS]`; `low_pass`: `[TAPS]`; `scale`: `[BINS]`.
-    pub(super) fn new(real: &[f32], imaginary: &[f32], low_pass: Vec<f32>, scale: Vec<f32>) -> Self {
+    pub(super) fn new(
+        real: &[f32],
+        imaginary: &[f32],
+        low_pass: Vec<f32>,
+        scale: Vec<f32>,
+    ) -> Self {
         let kernels: Vec<[f32; FILTERS]> = (0..TAPS)
             .map(|tap| {
                 let half = FILTERS / 2;
-                std::array::from_fn(|filter| if filter < half { real[filter * TAPS + tap] } else { imaginary[(filter - half) * TAPS + tap] })
+                std::array::from_fn(|filter| {
+                    if filter < half {
+                        real[filter * TAPS + tap]
+                    } else {
+                        imaginary[(filter - half) * TAPS + tap]
+                    }
+                })
             })
             .collect();
         let used = |taps: &[f32; FILTERS]| taps.iter().any(|weight| *weight != 0.0);
         let first = kernels.iter().position(used).unwrap_or(0);
         let last = kernels.iter().rposition(used).map_or(0, |last| last + 1);
-        ConstantQ { kernels, taps: first..last, low_pass, scale }
+        ConstantQ {
+            kernels,
+            taps: first..last,
+            low_pass,
+            scale,
+        }
     }
 
     /// Magnitudes `[FRAMES][BINS]` of one window, into `magnitude`.
     pub(super) fn transform(&self, window: &[f32], magnitude: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            #[expect(unsafe_code, reason = "the processor was just asked whether it has these instructions")]
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        {
+            #[expect(
+                unsafe_code,
+                reason = "the processor was just asked whether it has these instructions"
+            )]
             // SAFETY: `avx2` and `fma` are there.
             unsafe {
                 self.transform_fma(window, magnitude);
@@ -81,7 +101,8 @@ impl ConstantQ {
     #[inline(always)]
     fn filter(&self, padded: &[f32], hop: usize, filtered: &mut [[f32; FILTERS]]) {
         for (block, frames) in filtered.chunks_exact_mut(FRAME_BLOCK).enumerate() {
-            let starts: [&[f32]; FRAME_BLOCK] = std::array::from_fn(|frame| &padded[(block * FRAME_BLOCK + frame) * hop..][..TAPS]);
+            let starts: [&[f32]; FRAME_BLOCK] =
+                std::array::from_fn(|frame| &padded[(block * FRAME_BLOCK + frame) * hop..][..TAPS]);
             for first in (0..FILTERS).step_by(FILTER_BLOCK) {
                 let mut sums = [[0f32; FILTER_BLOCK]; FRAME_BLOCK];
                 for tap in self.taps.clone() {
@@ -107,8 +128,13 @@ impl ConstantQ {
         let lowest = ((OCTAVES - 1 - octave) * half) as isize - (OCTAVES * half - BINS) as isize;
         for (frame, row) in filtered.iter().zip(magnitude.chunks_exact_mut(BINS)) {
             for filter in 0..half {
-                let Ok(bin) = usize::try_from(lowest + filter as isize) else { continue };
-                let (real, imaginary) = (frame[filter] * self.scale[bin], frame[filter + half] * self.scale[bin]);
+                let Ok(bin) = usize::try_from(lowest + filter as isize) else {
+                    continue;
+                };
+                let (real, imaginary) = (
+                    frame[filter] * self.scale[bin],
+                    frame[filter + half] * self.scale[bin],
+                );
                 row[bin] = (real * real + imaginary * imaginary).sqrt();
             }
         }
@@ -121,7 +147,12 @@ impl ConstantQ {
         // Even and odd samples apart, so that neighbouring outputs read neighbouring samples.
         let lead = TAPS / 2 - 1;
         let length = outputs + TAPS / 2 + LOW_PASS_BLOCK;
-        let padded = |at: usize| at.checked_sub(lead).and_then(|at| level.get(at)).copied().unwrap_or(0.0);
+        let padded = |at: usize| {
+            at.checked_sub(lead)
+                .and_then(|at| level.get(at))
+                .copied()
+                .unwrap_or(0.0)
+        };
         let even: Vec<f32> = (0..length).map(|at| padded(at * 2)).collect();
         let odd: Vec<f32> = (0..length).map(|at| padded(at * 2 + 1)).collect();
         let mut halved = vec![0f32; outputs];
@@ -155,8 +186,16 @@ mod tests {
     /// A transform of noise-like kernels and samples, each bin by the definition: one chain of fused multiply-adds.
     #[test]
     fn every_bin_is_one_chain_along_the_taps() {
-        let noise = |seed: u32| -> f32 { (seed.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32 - 0.5 };
-        let tap = |at: usize, salt: u32| if (21..235).contains(&(at % TAPS)) { noise(at as u32 + salt) } else { 0.0 };
+        let noise = |seed: u32| -> f32 {
+            (seed.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        let tap = |at: usize, salt: u32| {
+            if (21..235).contains(&(at % TAPS)) {
+                noise(at as u32 + salt)
+            } else {
+                0.0
+            }
+        };
         let real: Vec<f32> = (0..36 * TAPS).map(|at| tap(at, 1)).collect();
         let imaginary: Vec<f32> = (0..36 * TAPS).map(|at| tap(at, 77_777)).collect();
         let low_pass: Vec<f32> = (0..TAPS).map(|at| noise(at as u32 + 5) / 64.0).collect();
@@ -172,16 +211,34 @@ mod tests {
             let padded = reflect(&level);
             for (frame, filter) in [(0, 0), (1, 35), (85, 17), (171, 20)] {
                 let bin = (OCTAVES - 1 - octave) * 36 + filter;
-                let Some(bin) = bin.checked_sub(OCTAVES * 36 - BINS) else { continue };
+                let Some(bin) = bin.checked_sub(OCTAVES * 36 - BINS) else {
+                    continue;
+                };
                 let chain = |kernels: &[f32]| {
-                    (0..TAPS).fold(0f32, |sum, tap| kernels[filter * TAPS + tap].mul_add(padded[frame * (HOP >> octave) + tap], sum))
+                    (0..TAPS).fold(0f32, |sum, tap| {
+                        kernels[filter * TAPS + tap]
+                            .mul_add(padded[frame * (HOP >> octave) + tap], sum)
+                    })
                 };
                 let (re, im) = (chain(&real) * scale[bin], chain(&imaginary) * scale[bin]);
-                assert_eq!(magnitude[frame * BINS + bin].to_bits(), (re * re + im * im).sqrt().to_bits(), "octave {octave}");
+                assert_eq!(
+                    magnitude[frame * BINS + bin].to_bits(),
+                    (re * re + im * im).sqrt().to_bits(),
+                    "octave {octave}"
+                );
             }
-            let at = |at: usize| at.checked_sub(127).and_then(|at| level.get(at)).copied().unwrap_or(0.0);
+            let at = |at: usize| {
+                at.checked_sub(127)
+                    .and_then(|at| level.get(at))
+                    .copied()
+                    .unwrap_or(0.0)
+            };
             level = (0..level.len() / 2)
-                .map(|out| (0..TAPS).fold(0f32, |sum, tap| low_pass[tap].mul_add(at(out * 2 + tap), sum)))
+                .map(|out| {
+                    (0..TAPS).fold(0f32, |sum, tap| {
+                        low_pass[tap].mul_add(at(out * 2 + tap), sum)
+                    })
+                })
                 .collect();
         }
     }

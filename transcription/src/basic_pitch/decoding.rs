@@ -22,7 +22,9 @@ pub struct NoteEvent {
 impl NoteEvent {
     /// 0 to 127, half to even as numpy rounds.
     pub fn velocity(&self) -> u8 {
-        (127.0 * f64::from(self.amplitude)).round_ties_even().clamp(0.0, 127.0) as u8
+        (127.0 * f64::from(self.amplitude))
+            .round_ties_even()
+            .clamp(0.0, 127.0) as u8
     }
 }
 
@@ -53,7 +55,10 @@ pub fn decode(maps: &Maps, options: &Options, parity: bool) -> Vec<NoteEvent> {
         minimum: options.minimum_frames(),
         events: Vec::new(),
     };
-    peaks.into_iter().rev().for_each(|(frame, column)| decoder.from_onset(frame, column));
+    peaks
+        .into_iter()
+        .rev()
+        .for_each(|(frame, column)| decoder.from_onset(frame, column));
     if options.melodia {
         decoder.from_energy();
     }
@@ -64,7 +69,9 @@ pub fn decode(maps: &Maps, options: &Options, parity: bool) -> Vec<NoteEvent> {
 fn columns(options: &Options) -> std::ops::Range<usize> {
     let index = |hertz: f64| {
         let midi = 12.0 * (hertz.log2() - 440f64.log2()) + 69.0;
-        (midi - LOWEST_PITCH as f64).round_ties_even().clamp(0.0, PITCHES as f64) as usize
+        (midi - LOWEST_PITCH as f64)
+            .round_ties_even()
+            .clamp(0.0, PITCHES as f64) as usize
     };
     let start = options.minimum_frequency.map_or(0, index);
     let end = options.maximum_frequency.map_or(PITCHES, index);
@@ -72,14 +79,21 @@ fn columns(options: &Options) -> std::ops::Range<usize> {
 }
 
 /// Cells where the onset activation, lifted by steep rises of the frames, is a peak in time. Row-major order.
-fn onset_peaks(onset: &[f32], energy: &[f32], options: &Options, parity: bool) -> Vec<(usize, usize)> {
+fn onset_peaks(
+    onset: &[f32],
+    energy: &[f32],
+    options: &Options,
+    parity: bool,
+) -> Vec<(usize, usize)> {
     let frames = onset.len() / PITCHES;
     let rise = |frame: usize, column: usize| -> f64 {
         if frame < 2 {
             return 0.0;
         }
         let at = |frame: usize| f64::from(energy[frame * PITCHES + column]);
-        (at(frame) - at(frame - 1)).min(at(frame) - at(frame - 2)).max(0.0)
+        (at(frame) - at(frame - 1))
+            .min(at(frame) - at(frame - 2))
+            .max(0.0)
     };
     let (mut top_onset, mut top_rise) = (0f64, 0f64);
     if options.inferred_onsets {
@@ -144,9 +158,16 @@ impl Decoder {
     }
 
     fn add(&mut self, start: usize, end: usize, column: usize) {
-        let cells: Vec<f32> = (start..end).map(|frame| self.energy[frame * PITCHES + column]).collect();
+        let cells: Vec<f32> = (start..end)
+            .map(|frame| self.energy[frame * PITCHES + column])
+            .collect();
         let amplitude = (f64::from(pairwise_sum(&cells)) / cells.len() as f64) as f32;
-        self.events.push(NoteEvent { start, end, pitch: (column + LOWEST_PITCH) as u8, amplitude });
+        self.events.push(NoteEvent {
+            start,
+            end,
+            pitch: (column + LOWEST_PITCH) as u8,
+            amplitude,
+        });
     }
 
     /// A note from its onset to where the energy stays below the threshold.
@@ -156,7 +177,11 @@ impl Decoder {
         }
         let (mut end, mut quiet) = (start + 1, 0);
         while end < self.frames - 1 && quiet < TOLERANCE {
-            quiet = if self.below(end, column) { quiet + 1 } else { 0 };
+            quiet = if self.below(end, column) {
+                quiet + 1
+            } else {
+                0
+            };
             end += 1;
         }
         end -= quiet;
@@ -189,7 +214,11 @@ impl Decoder {
     fn grow(&mut self, middle: usize, column: usize) {
         let (mut end, mut quiet) = (middle + 1, 0);
         while end < self.frames - 1 && quiet < TOLERANCE {
-            quiet = if self.below(end, column) { quiet + 1 } else { 0 };
+            quiet = if self.below(end, column) {
+                quiet + 1
+            } else {
+                0
+            };
             self.take(end, column);
             end += 1;
         }
@@ -198,7 +227,11 @@ impl Decoder {
         let (mut at, mut quiet) = (middle as isize - 1, 0);
         while at > 0 && quiet < TOLERANCE {
             let frame = at as usize;
-            quiet = if self.below(frame, column) { quiet + 1 } else { 0 };
+            quiet = if self.below(frame, column) {
+                quiet + 1
+            } else {
+                0
+            };
             self.take(frame, column);
             at -= 1;
         }
@@ -255,28 +288,53 @@ mod tests {
     }
 
     fn found(maps: &Maps, options: &Options) -> Vec<(usize, usize, u8)> {
-        decode(maps, options, false).iter().map(|event| (event.start, event.end, event.pitch)).collect()
+        decode(maps, options, false)
+            .iter()
+            .map(|event| (event.start, event.end, event.pitch))
+            .collect()
     }
 
     #[test]
     fn a_note_runs_from_its_onset_to_its_end() {
-        assert_eq!(found(&maps(100, &[(39, 20..60, 0.8)]), &Options::default()), [(20, 60, 60)]);
+        assert_eq!(
+            found(&maps(100, &[(39, 20..60, 0.8)]), &Options::default()),
+            [(20, 60, 60)]
+        );
     }
 
     #[test]
     fn short_notes_are_dropped_at_the_minimum() {
         let options = Options::default();
         assert!(found(&maps(100, &[(39, 20..31, 0.8)]), &options).is_empty());
-        assert_eq!(found(&maps(100, &[(39, 20..32, 0.8)]), &options), [(20, 32, 60)]);
+        assert_eq!(
+            found(&maps(100, &[(39, 20..32, 0.8)]), &options),
+            [(20, 32, 60)]
+        );
     }
 
     #[test]
     fn a_gap_of_ten_frames_is_bridged_and_one_of_eleven_ends_the_note() {
         let mut bridged = maps(120, &[(39, 20..80, 0.8)]);
         (40..50).for_each(|frame| bridged.note[frame * PITCHES + 39] = 0.0);
-        assert_eq!(found(&bridged, &Options { inferred_onsets: false, ..Options::default() }), [(20, 80, 60)]);
+        assert_eq!(
+            found(
+                &bridged,
+                &Options {
+                    inferred_onsets: false,
+                    ..Options::default()
+                }
+            ),
+            [(20, 80, 60)]
+        );
         bridged.note[50 * PITCHES + 39] = 0.0;
-        let split = found(&bridged, &Options { inferred_onsets: false, melodia: false, ..Options::default() });
+        let split = found(
+            &bridged,
+            &Options {
+                inferred_onsets: false,
+                melodia: false,
+                ..Options::default()
+            },
+        );
         assert_eq!(split, [(20, 40, 60)]);
     }
 
@@ -284,7 +342,10 @@ mod tests {
     fn a_note_takes_its_neighbours_energy() {
         let both = maps(100, &[(39, 20..60, 0.8), (40, 25..50, 0.5)]);
         // The later onset is seen first and takes the first note's cells with it.
-        let pitches: Vec<u8> = found(&both, &Options::default()).iter().map(|note| note.2).collect();
+        let pitches: Vec<u8> = found(&both, &Options::default())
+            .iter()
+            .map(|note| note.2)
+            .collect();
         assert!(pitches.contains(&61));
     }
 
@@ -292,9 +353,15 @@ mod tests {
     fn frequency_limits_drop_the_index_of_the_maximum_itself() {
         let notes = maps(100, &[(39, 20..60, 0.8), (51, 20..60, 0.8)]);
         let c5 = 523.251_130_601_197_3;
-        let below = Options { maximum_frequency: Some(c5), ..Options::default() };
+        let below = Options {
+            maximum_frequency: Some(c5),
+            ..Options::default()
+        };
         assert_eq!(found(&notes, &below), [(20, 60, 60)]);
-        let above = Options { minimum_frequency: Some(c5), ..Options::default() };
+        let above = Options {
+            minimum_frequency: Some(c5),
+            ..Options::default()
+        };
         assert_eq!(found(&notes, &above), [(20, 60, 72)]);
     }
 
@@ -302,7 +369,10 @@ mod tests {
     fn maps_without_any_rise_hide_all_onsets_in_parity_only() {
         let mut flat = maps(100, &[(39, 20..60, 0.8)]);
         flat.note.fill(0.5);
-        let options = Options { melodia: false, ..Options::default() };
+        let options = Options {
+            melodia: false,
+            ..Options::default()
+        };
         assert!(decode(&flat, &options, true).is_empty());
         assert_eq!(decode(&flat, &options, false).len(), 1);
     }
@@ -317,11 +387,15 @@ mod tests {
     #[test]
     fn sums_are_numpys() {
         // numpy 1.26: np.sum((np.arange(n) * np.float32(0.1) + np.float32(0.3)).astype(np.float32)), by the same blocks.
-        let ramp = |count: usize| -> Vec<f32> { (0..count).map(|at| at as f32 * 0.1 + 0.3).collect() };
+        let ramp =
+            |count: usize| -> Vec<f32> { (0..count).map(|at| at as f32 * 0.1 + 0.3).collect() };
         for count in [1, 7, 8, 100, 128, 129, 1000] {
             let exact: f64 = ramp(count).iter().map(|number| f64::from(*number)).sum();
             let ours = f64::from(pairwise_sum(&ramp(count)));
-            assert!((ours - exact).abs() <= exact * 2e-7, "{count}: {ours} and {exact}");
+            assert!(
+                (ours - exact).abs() <= exact * 2e-7,
+                "{count}: {ours} and {exact}"
+            );
         }
     }
 }

@@ -40,7 +40,12 @@ impl FrontEnd {
         let scale = tensor(weights, "cqt.scale", &[BINS, 1], device)?;
         let host = if device == Device::Cpu {
             let (real, imaginary) = (numbers(&real)?, numbers(&imaginary)?);
-            Some(ConstantQ::new(&real, &imaginary, numbers(&low_pass)?, numbers(&scale)?))
+            Some(ConstantQ::new(
+                &real,
+                &imaginary,
+                numbers(&low_pass)?,
+                numbers(&scale)?,
+            ))
         } else {
             None
         };
@@ -66,7 +71,9 @@ impl FrontEnd {
     }
 
     fn on_device(&self, windows: &[&[f32]]) -> Result<Tensor, Error> {
-        let samples = Tensor::f_from_slice(&windows.concat())?.f_view([windows.len() as i64, WINDOW as i64])?.f_to_device(self.device)?;
+        let samples = Tensor::f_from_slice(&windows.concat())?
+            .f_view([windows.len() as i64, WINDOW as i64])?
+            .f_to_device(self.device)?;
         let no_bias: Option<&Tensor> = None;
         let mut level = samples.f_unsqueeze(1)?;
         // One entry an octave, highest first: [batch, 36, FRAMES] of power.
@@ -85,19 +92,33 @@ impl FrontEnd {
         imaginary.reverse();
         let lowest = OCTAVES as i64 * 36 - BINS;
         let bins = |octaves: &[Tensor]| -> Result<Tensor, Error> {
-            Ok(Tensor::f_cat(octaves, 1)?.f_narrow(1, lowest, BINS)?.f_mul(&self.scale)?.f_square()?)
+            Ok(Tensor::f_cat(octaves, 1)?
+                .f_narrow(1, lowest, BINS)?
+                .f_mul(&self.scale)?
+                .f_square()?)
         };
-        Ok(bins(&real)?.f_add(&bins(&imaginary)?)?.f_sqrt()?.f_transpose(1, 2)?)
+        Ok(bins(&real)?
+            .f_add(&bins(&imaginary)?)?
+            .f_sqrt()?
+            .f_transpose(1, 2)?)
     }
 
     /// `NormalizedLog` of the package (`layers/signal.py`) and the batch norm that follows it.
     fn normalise(&self, magnitude: &Tensor) -> Result<(Tensor, Tensor), Error> {
-        let log = magnitude.f_square()?.f_add_scalar(1e-10)?.f_log()?.f_mul_scalar(0.434_294_46)?.f_mul_scalar(10.0)?;
+        let log = magnitude
+            .f_square()?
+            .f_add_scalar(1e-10)?
+            .f_log()?
+            .f_mul_scalar(0.434_294_46)?
+            .f_mul_scalar(10.0)?;
         let above = log.f_sub(&log.f_amin([1, 2], true)?)?;
         let spread = above.f_amax([1, 2], true)?;
         let silent = spread.f_lt(SILENT_SPREAD_DB)?;
         let divisor = spread.f_masked_fill(&silent, f64::INFINITY)?;
-        let normal = above.f_div(&divisor)?.f_mul_scalar(self.norm_scale)?.f_add_scalar(self.norm_bias)?;
+        let normal = above
+            .f_div(&divisor)?
+            .f_mul_scalar(self.norm_scale)?
+            .f_add_scalar(self.norm_bias)?;
         Ok((normal, spread.f_view([-1])?.f_to_kind(Kind::Float)?))
     }
 }
@@ -106,18 +127,26 @@ impl FrontEnd {
 fn on_host(transform: &ConstantQ, windows: &[&[f32]]) -> Result<Tensor, Error> {
     let size = FRAMES * constant_q::BINS;
     let mut magnitude = vec![0f32; windows.len() * size];
-    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, windows.len().max(1));
+    let threads = usize::try_from(tch::get_num_threads())
+        .unwrap_or(1)
+        .clamp(1, windows.len().max(1));
     let share = windows.len().div_ceil(threads).max(1);
     let work = |windows: &[&[f32]], magnitude: &mut [f32]| {
-        windows.iter().zip(magnitude.chunks_exact_mut(size)).for_each(|(window, magnitude)| transform.transform(window, magnitude));
+        windows
+            .iter()
+            .zip(magnitude.chunks_exact_mut(size))
+            .for_each(|(window, magnitude)| transform.transform(window, magnitude));
     };
     std::thread::scope(|scope| {
-        let mut shares = windows.chunks(share).zip(magnitude.chunks_mut(share * size));
+        let mut shares = windows
+            .chunks(share)
+            .zip(magnitude.chunks_mut(share * size));
         let own = shares.next();
         for (windows, magnitude) in shares {
             scope.spawn(move || work(windows, magnitude));
         }
-        own.into_iter().for_each(|(windows, magnitude)| work(windows, magnitude));
+        own.into_iter()
+            .for_each(|(windows, magnitude)| work(windows, magnitude));
     });
     Ok(Tensor::f_from_slice(&magnitude)?.f_view([windows.len() as i64, FRAMES as i64, BINS])?)
 }

@@ -1,7 +1,8 @@
 //! The windows' maps laid end to end, and when each frame sounds.
 
 use super::config::{
-    CONTOURS, FRAMES, HOP, KEPT, PACKAGE_FRAMES_PER_SECOND, PITCHES, SAMPLE_RATE, WINDOW, WINDOW_HOP,
+    CONTOURS, FRAMES, HOP, KEPT, PACKAGE_FRAMES_PER_SECOND, PITCHES, SAMPLE_RATE, WINDOW,
+    WINDOW_HOP,
 };
 
 /// One window's maps, the overlap cut off: `KEPT` frames.
@@ -46,7 +47,8 @@ impl Maps {
 /// last 0.67 % of every song (`inference.py`, `unwrap_output`); parity keeps that, otherwise the tail stays.
 pub fn song_frames(song_samples: usize, parity: bool) -> usize {
     if parity {
-        return (song_samples as f64 * (PACKAGE_FRAMES_PER_SECOND / f64::from(SAMPLE_RATE))).floor() as usize;
+        return (song_samples as f64 * (PACKAGE_FRAMES_PER_SECOND / f64::from(SAMPLE_RATE))).floor()
+            as usize;
     }
     song_samples * KEPT / WINDOW_HOP
 }
@@ -73,7 +75,11 @@ mod tests {
         let three_minutes = 180 * 22_050;
         assert_eq!(song_frames(three_minutes, true), 15_480);
         let kept = song_frames(three_minutes, false);
-        assert!((frame_seconds(kept, false) - 180.0).abs() < 0.012, "{}", frame_seconds(kept, false));
+        assert!(
+            (frame_seconds(kept, false) - 180.0).abs() < 0.012,
+            "{}",
+            frame_seconds(kept, false)
+        );
         assert!((frame_seconds(15_480, true) - 178.79).abs() < 0.02);
     }
 
@@ -81,17 +87,33 @@ mod tests {
     fn frame_times_rise_and_agree_within_the_saw_tooth() {
         for frame in 0..20_000 {
             let (package, ours) = (frame_seconds(frame, true), frame_seconds(frame, false));
-            assert!((package - ours).abs() < 0.012, "frame {frame}: {package} and {ours}");
+            assert!(
+                (package - ours).abs() < 0.012,
+                "frame {frame}: {package} and {ours}"
+            );
             assert!(frame_seconds(frame + 1, false) > ours, "frame {frame}");
         }
         // The package's own figure for frame 172 (`frames_to_time` less one window's offset).
-        assert!((frame_seconds(172, true) - (172.0 * 256.0 / 22_050.0 - 0.010_326_077)).abs() < 1e-9);
+        assert!(
+            (frame_seconds(172, true) - (172.0 * 256.0 / 22_050.0 - 0.010_326_077)).abs() < 1e-9
+        );
     }
 
     #[test]
     fn cutting_shortens_all_maps_alike() {
-        let mut maps = Maps { note: vec![0.0; 300 * PITCHES], onset: vec![0.0; 300 * PITCHES], contour: vec![0.0; 300 * CONTOURS] };
+        let mut maps = Maps {
+            note: vec![0.0; 300 * PITCHES],
+            onset: vec![0.0; 300 * PITCHES],
+            contour: vec![0.0; 300 * CONTOURS],
+        };
         maps.cut(22_050, true);
-        assert_eq!((maps.frames(), maps.onset.len() / PITCHES, maps.contour.len() / CONTOURS), (86, 86, 86));
+        assert_eq!(
+            (
+                maps.frames(),
+                maps.onset.len() / PITCHES,
+                maps.contour.len() / CONTOURS
+            ),
+            (86, 86, 86)
+        );
     }
 }

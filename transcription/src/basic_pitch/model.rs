@@ -33,7 +33,14 @@ struct Convolution {
 }
 
 impl Convolution {
-    fn load(weights: &SafeTensors<'_>, name: &str, shape: [i64; 4], stride: i64, padding: [i64; 2], device: Device) -> Result<Self, Error> {
+    fn load(
+        weights: &SafeTensors<'_>,
+        name: &str,
+        shape: [i64; 4],
+        stride: i64,
+        padding: [i64; 2],
+        device: Device,
+    ) -> Result<Self, Error> {
         Ok(Convolution {
             weight: tensor(weights, &format!("{name}.weight"), &shape, device)?,
             bias: tensor(weights, &format!("{name}.bias"), &shape[..1], device)?,
@@ -43,7 +50,14 @@ impl Convolution {
     }
 
     fn forward(&self, xs: &Tensor) -> Result<Tensor, Error> {
-        Ok(xs.f_conv2d(&self.weight, Some(&self.bias), self.stride, self.padding, [1, 1], 1)?)
+        Ok(xs.f_conv2d(
+            &self.weight,
+            Some(&self.bias),
+            self.stride,
+            self.padding,
+            [1, 1],
+            1,
+        )?)
     }
 }
 
@@ -61,10 +75,17 @@ pub struct Model {
 impl Model {
     /// Loads converted weights (see `registry::convert`).
     pub fn load(file: &Path, device: Device) -> Result<Self, Error> {
-        let bytes = fs_err::read(file).map_err(|source| Error::Store { what: "cannot read the weights of basic-pitch".into(), source })?;
-        let weights = SafeTensors::deserialize(&bytes)
-            .map_err(|error| Error::ModelDamaged { name: super::NAME.into(), reason: error.to_string() })?;
-        let conv = |name, shape, stride, padding| Convolution::load(&weights, name, shape, stride, padding, device);
+        let bytes = fs_err::read(file).map_err(|source| Error::Store {
+            what: "cannot read the weights of basic-pitch".into(),
+            source,
+        })?;
+        let weights = SafeTensors::deserialize(&bytes).map_err(|error| Error::ModelDamaged {
+            name: super::NAME.into(),
+            reason: error.to_string(),
+        })?;
+        let conv = |name, shape, stride, padding| {
+            Convolution::load(&weights, name, shape, stride, padding, device)
+        };
         Ok(Model {
             front_end: FrontEnd::load(&weights, device)?,
             contour_hidden: conv("contour_hidden", [8, 8, 3, 39], 1, [1, 19])?,
@@ -82,10 +103,19 @@ impl Model {
         let _no_grad = tch::no_grad_guard();
         let (spectrum, spread) = self.front_end.forward(windows)?;
         let stacked = stack_harmonics(&spectrum)?;
-        let contour = self.contour.forward(&self.contour_hidden.forward(&stacked)?.f_relu()?)?.f_sigmoid()?;
-        let note = self.note.forward(&self.note_hidden.forward(&contour)?.f_relu()?)?.f_sigmoid()?;
+        let contour = self
+            .contour
+            .forward(&self.contour_hidden.forward(&stacked)?.f_relu()?)?
+            .f_sigmoid()?;
+        let note = self
+            .note
+            .forward(&self.note_hidden.forward(&contour)?.f_relu()?)?
+            .f_sigmoid()?;
         let onset_hidden = self.onset_hidden.forward(&stacked)?.f_relu()?;
-        let onset = self.onset.forward(&Tensor::f_cat(&[&note, &onset_hidden], 1)?)?.f_sigmoid()?;
+        let onset = self
+            .onset
+            .forward(&Tensor::f_cat(&[&note, &onset_hidden], 1)?)?
+            .f_sigmoid()?;
         Ok(BatchMaps {
             note: kept(&note, batch * KEPT * PITCHES)?,
             onset: kept(&onset, batch * KEPT * PITCHES)?,
@@ -102,9 +132,13 @@ fn stack_harmonics(spectrum: &Tensor) -> Result<Tensor, Error> {
     for shift in HARMONIC_SHIFTS {
         let channel = if shift >= 0 {
             let width = (BINS - shift).min(CONTOURS as i64);
-            spectrum.f_narrow(2, shift, width)?.f_constant_pad_nd([0, CONTOURS as i64 - width])?
+            spectrum
+                .f_narrow(2, shift, width)?
+                .f_constant_pad_nd([0, CONTOURS as i64 - width])?
         } else {
-            spectrum.f_narrow(2, 0, CONTOURS as i64 + shift)?.f_constant_pad_nd([-shift, 0])?
+            spectrum
+                .f_narrow(2, 0, CONTOURS as i64 + shift)?
+                .f_constant_pad_nd([-shift, 0])?
         };
         channels.push(channel);
     }
@@ -118,6 +152,8 @@ fn kept(map: &Tensor, length: usize) -> Result<Vec<f32>, Error> {
 
 fn to_host(map: &Tensor, length: usize) -> Result<Vec<f32>, Error> {
     let mut host = vec![0f32; length];
-    map.f_contiguous()?.f_to_device(Device::Cpu)?.f_copy_data(&mut host, length)?;
+    map.f_contiguous()?
+        .f_to_device(Device::Cpu)?
+        .f_copy_data(&mut host, length)?;
     Ok(host)
 }

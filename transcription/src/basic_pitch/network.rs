@@ -23,16 +23,24 @@ impl Network for BasicPitch {
     type Segment = Window;
     type Output = WindowMaps;
 
-    fn run(&mut self, feed: &mut dyn Feed<Window>, sink: &mut dyn Sink<WindowMaps>) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        feed: &mut dyn Feed<Window>,
+        sink: &mut dyn Sink<WindowMaps>,
+    ) -> Result<(), Error> {
         let batch = feed.pull(self.rows);
         if batch.is_empty() {
             return Ok(());
         }
-        let windows: Vec<&[f32]> = batch.iter().map(|(_, window)| window.samples.as_slice()).collect();
+        let windows: Vec<&[f32]> = batch
+            .iter()
+            .map(|(_, window)| window.samples.as_slice())
+            .collect();
         let maps = self.model.forward(&windows)?;
-        let finished = batch.into_iter().enumerate().map(|(row, (ticket, window))| {
-            (ticket, row_of(&maps, row, window.song_samples))
-        });
+        let finished = batch
+            .into_iter()
+            .enumerate()
+            .map(|(row, (ticket, window))| (ticket, row_of(&maps, row, window.song_samples)));
         sink.emit(finished.collect());
         Ok(())
     }

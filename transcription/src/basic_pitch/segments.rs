@@ -20,7 +20,10 @@ pub(super) struct Cutter {
 
 impl Default for Cutter {
     fn default() -> Self {
-        Cutter { pending: vec![0.0; LEAD], seen: 0 }
+        Cutter {
+            pending: vec![0.0; LEAD],
+            seen: 0,
+        }
     }
 }
 
@@ -38,7 +41,10 @@ impl Cutter {
         }
         let samples = self.pending[..WINDOW].to_vec();
         self.pending.drain(..WINDOW_HOP);
-        Some(Window { samples, song_samples: None })
+        Some(Window {
+            samples,
+            song_samples: None,
+        })
     }
 
     /// The next of the windows that are left when the song has ended, filled with zeros; `None` after the last.
@@ -49,7 +55,10 @@ impl Cutter {
         let mut samples = self.pending.clone();
         samples.resize(WINDOW, 0.0);
         self.pending.drain(..WINDOW_HOP.min(self.pending.len()));
-        Some(Window { samples, song_samples: self.pending.is_empty().then_some(self.seen) })
+        Some(Window {
+            samples,
+            song_samples: self.pending.is_empty().then_some(self.seen),
+        })
     }
 }
 
@@ -122,7 +131,11 @@ impl Segments for Windows {
 
     fn expected(&self) -> Option<u64> {
         let samples = self.recording.duration_seconds()? * f64::from(SAMPLE_RATE);
-        Some(((samples + LEAD as f64) / WINDOW_HOP as f64).ceil().max(1.0) as u64)
+        Some(
+            ((samples + LEAD as f64) / WINDOW_HOP as f64)
+                .ceil()
+                .max(1.0) as u64,
+        )
     }
 }
 
@@ -137,7 +150,17 @@ mod tests {
 
     #[test]
     fn windows_are_cut_where_the_package_cuts_them() {
-        for samples in [1, 255, 22_050, WINDOW_HOP - LEAD, WINDOW_HOP - LEAD + 1, WINDOW, WINDOW_HOP * 3, WINDOW_HOP * 3 - LEAD, 200_001] {
+        for samples in [
+            1,
+            255,
+            22_050,
+            WINDOW_HOP - LEAD,
+            WINDOW_HOP - LEAD + 1,
+            WINDOW,
+            WINDOW_HOP * 3,
+            WINDOW_HOP * 3 - LEAD,
+            200_001,
+        ] {
             let song: Vec<f32> = (0..samples).map(|at| at as f32 + 1.0).collect();
             for piece in [1000, samples] {
                 let mut cutter = Cutter::default();
@@ -152,10 +175,18 @@ mod tests {
                     assert_eq!(window.samples.len(), WINDOW);
                     assert_eq!(window.song_samples.is_some(), index + 1 == windows.len());
                     let at = |offset: usize| {
-                        (index * WINDOW_HOP + offset).checked_sub(LEAD).and_then(|at| song.get(at)).copied().unwrap_or(0.0)
+                        (index * WINDOW_HOP + offset)
+                            .checked_sub(LEAD)
+                            .and_then(|at| song.get(at))
+                            .copied()
+                            .unwrap_or(0.0)
                     };
                     for offset in [0, 1, LEAD, WINDOW / 2, WINDOW - 1] {
-                        assert_eq!(window.samples[offset], at(offset), "window {index} of {samples} samples at {offset}");
+                        assert_eq!(
+                            window.samples[offset],
+                            at(offset),
+                            "window {index} of {samples} samples at {offset}"
+                        );
                     }
                 }
                 assert_eq!(windows.last().unwrap().song_samples, Some(samples));

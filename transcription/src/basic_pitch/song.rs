@@ -23,7 +23,14 @@ pub struct BasicPitchSong {
 
 impl BasicPitchSong {
     pub fn new(options: Options, parity: bool) -> Self {
-        BasicPitchSong { options, parity, maps: Maps::default(), song_samples: 0, silent_windows: 0, windows: 0 }
+        BasicPitchSong {
+            options,
+            parity,
+            maps: Maps::default(),
+            song_samples: 0,
+            silent_windows: 0,
+            windows: 0,
+        }
     }
 }
 
@@ -31,7 +38,10 @@ impl Song for BasicPitchSong {
     type Segment = Window;
     type Output = WindowMaps;
 
-    fn segments(&self, recording: audio::Recording) -> Result<Box<dyn Segments<Segment = Window>>, Error> {
+    fn segments(
+        &self,
+        recording: audio::Recording,
+    ) -> Result<Box<dyn Segments<Segment = Window>>, Error> {
         Ok(Box::new(Windows::new(recording)?))
     }
 
@@ -57,7 +67,11 @@ impl Song for BasicPitchSong {
         } else if notes.is_empty() {
             warnings.push("no notes were found; lower thresholds may help".to_owned());
         }
-        Ok(Decoded { notes, pedals: Vec::new(), warnings })
+        Ok(Decoded {
+            notes,
+            pedals: Vec::new(),
+            warnings,
+        })
     }
 }
 
@@ -70,10 +84,17 @@ pub fn notes_of(maps: &Maps, options: &Options, parity: bool) -> Vec<music::Note
             offset: frame_seconds(event.end, parity),
             pitch: event.pitch,
             // A MIDI note-on of velocity 0 would be a note-off.
-            velocity: if parity { event.velocity() } else { event.velocity().max(1) },
+            velocity: if parity {
+                event.velocity()
+            } else {
+                event.velocity().max(1)
+            },
             program: PROGRAM,
             is_drum: false,
-            bends: Some(music::Bends { unit_cents: UNIT_CENTS, values: bends(&maps.contour, event) }),
+            bends: Some(music::Bends {
+                unit_cents: UNIT_CENTS,
+                values: bends(&maps.contour, event),
+            }),
         })
         .collect();
     notes.sort_by(|a, b| a.onset.total_cmp(&b.onset).then(a.pitch.cmp(&b.pitch)));

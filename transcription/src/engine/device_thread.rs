@@ -59,7 +59,10 @@ impl Bell {
     fn wait(&self) -> bool {
         let mut state = self.lock();
         while !state.ready && !state.stopping && !state.broken {
-            state = self.rung.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .rung
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.ready = false;
         !state.stopping && !state.broken
@@ -74,7 +77,12 @@ fn batch_rows(device: DeviceChoice) -> usize {
     }
 }
 
-pub(super) fn run(config: &EngineConfig, bell: &Arc<Bell>, lane: &Arc<Lane<BasicPitch>>, ready: &Sender<Result<(), Error>>) {
+pub(super) fn run(
+    config: &EngineConfig,
+    bell: &Arc<Bell>,
+    lane: &Arc<Lane<BasicPitch>>,
+    ready: &Sender<Result<(), Error>>,
+) {
     let device = match guarded(|| config.device.open()) {
         Ok(device) => device,
         Err(error) => {

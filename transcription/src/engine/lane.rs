@@ -19,9 +19,17 @@ const LOOK_AHEAD: usize = 16;
 /// What the device's side tells a song.
 pub(super) enum Reply<O> {
     /// With its share of the engine's busy time.
-    Output { index: usize, output: O, busy: Duration },
+    Output {
+        index: usize,
+        output: O,
+        busy: Duration,
+    },
     /// All segments were prepared: how many, of how many seconds of audio.
-    Prepared { segments: usize, audio_seconds: f64, warnings: Vec<String> },
+    Prepared {
+        segments: usize,
+        audio_seconds: f64,
+        warnings: Vec<String>,
+    },
     Failed(Error),
 }
 
@@ -58,9 +66,18 @@ pub(super) struct Place<N: Network> {
 
 impl<N: Network> Lane<N> {
     pub(super) fn new(bell: Arc<Bell>) -> Arc<Self> {
-        let state =
-            State { slots: HashMap::new(), turns: VecDeque::new(), next_song: 0, credited: Instant::now(), closed: false };
-        Arc::new(Lane { state: Mutex::new(state), space: Condvar::new(), bell })
+        let state = State {
+            slots: HashMap::new(),
+            turns: VecDeque::new(),
+            next_song: 0,
+            credited: Instant::now(),
+            closed: false,
+        };
+        Arc::new(Lane {
+            state: Mutex::new(state),
+            space: Condvar::new(),
+            bell,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State<N>> {
@@ -81,11 +98,23 @@ impl<N: Network> Lane<N> {
         if state.closed {
             let _ = replies.send(Reply::Failed(Error::Stopped));
         } else {
-            let slot = Slot { ready: VecDeque::new(), pushed: 0, cancelled: Arc::clone(&cancelled), replies: replies.clone() };
+            let slot = Slot {
+                ready: VecDeque::new(),
+                pushed: 0,
+                cancelled: Arc::clone(&cancelled),
+                replies: replies.clone(),
+            };
             state.slots.insert(song, slot);
             state.turns.push_back(song);
         }
-        (Place { song, cancelled, replies }, receiver)
+        (
+            Place {
+                song,
+                cancelled,
+                replies,
+            },
+            receiver,
+        )
     }
 
     /// Takes the song out; segments of it that are under way fall on deaf ears.
@@ -105,7 +134,12 @@ impl<N: Network> Lane<N> {
                 None => return false,
                 Some(slot) if slot.cancelled.load(Ordering::Relaxed) => return false,
                 Some(slot) if slot.ready.len() < LOOK_AHEAD => break,
-                Some(_) => state = self.space.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(_) => {
+                    state = self
+                        .space
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner)
+                }
             }
         }
         self.add(state, song, segment);
@@ -132,13 +166,25 @@ impl<N: Network> Lane<N> {
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        self.lock().slots.values().any(|slot| !slot.ready.is_empty())
+        self.lock()
+            .slots
+            .values()
+            .any(|slot| !slot.ready.is_empty())
     }
 
     /// The two ends that a network's run works with.
     pub(super) fn begin(self: &Arc<Self>) -> (LaneFeed<N>, LaneSink<N>) {
         let under_way = Rc::new(RefCell::new(HashSet::new()));
-        (LaneFeed { lane: Arc::clone(self), under_way: Rc::clone(&under_way) }, LaneSink { lane: Arc::clone(self), under_way })
+        (
+            LaneFeed {
+                lane: Arc::clone(self),
+                under_way: Rc::clone(&under_way),
+            },
+            LaneSink {
+                lane: Arc::clone(self),
+                under_way,
+            },
+        )
     }
 
     /// After a run: an error goes to the songs whose rows did not come back.
@@ -194,9 +240,14 @@ impl<N: Network> Feed<N::Segment> for LaneFeed<N> {
         let mut pulled = Vec::with_capacity(rows);
         let mut empty_handed = 0;
         while pulled.len() < rows && empty_handed < state.turns.len() {
-            let Some(song) = state.turns.pop_front() else { break };
+            let Some(song) = state.turns.pop_front() else {
+                break;
+            };
             state.turns.push_back(song);
-            let slot = state.slots.get_mut(&song).filter(|slot| !slot.cancelled.load(Ordering::Relaxed));
+            let slot = state
+                .slots
+                .get_mut(&song)
+                .filter(|slot| !slot.cancelled.load(Ordering::Relaxed));
             match slot.and_then(|slot| slot.ready.pop_front()) {
                 Some((index, segment)) => {
                     pulled.push((Ticket { song, index }, segment));
@@ -207,12 +258,18 @@ impl<N: Network> Feed<N::Segment> for LaneFeed<N> {
         }
         drop(state);
         self.lane.space.notify_all();
-        self.under_way.borrow_mut().extend(pulled.iter().map(|(ticket, _)| *ticket));
+        self.under_way
+            .borrow_mut()
+            .extend(pulled.iter().map(|(ticket, _)| *ticket));
         pulled
     }
 
     fn cancelled(&self, ticket: Ticket) -> bool {
-        self.lane.lock().slots.get(&ticket.song).is_none_or(|slot| slot.cancelled.load(Ordering::Relaxed))
+        self.lane
+            .lock()
+            .slots
+            .get(&ticket.song)
+            .is_none_or(|slot| slot.cancelled.load(Ordering::Relaxed))
     }
 }
 
@@ -226,11 +283,22 @@ impl<N: Network> Sink<N::Output> for LaneSink<N> {
     fn emit(&mut self, finished: Vec<(Ticket, N::Output)>) {
         let mut under_way = self.under_way.borrow_mut();
         let mut state = self.lane.lock();
-        let busy = state.credited.elapsed().div_f64(finished.len().max(1) as f64);
+        let busy = state
+            .credited
+            .elapsed()
+            .div_f64(finished.len().max(1) as f64);
         state.credited = Instant::now();
         for (ticket, output) in finished {
             under_way.remove(&ticket);
-            send(&state, ticket.song, Reply::Output { index: ticket.index, output, busy });
+            send(
+                &state,
+                ticket.song,
+                Reply::Output {
+                    index: ticket.index,
+                    output,
+                    busy,
+                },
+            );
         }
     }
 }

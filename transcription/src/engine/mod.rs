@@ -63,7 +63,11 @@ impl Stage {
 /// News of a song; `Done` is always the last.
 #[derive(Debug)]
 pub enum SongEvent {
-    Progress { stage: Stage, current: u64, total: Option<u64> },
+    Progress {
+        stage: Stage,
+        current: u64,
+        total: Option<u64>,
+    },
     Done(Result<Box<Finished>, Error>),
 }
 
@@ -102,14 +106,23 @@ impl Engine {
         let basic_pitch = Lane::new(Arc::clone(&bell));
         let (ready, opened) = mpsc::channel();
         let thread = {
-            let (config, bell, basic_pitch) = (config.clone(), Arc::clone(&bell), Arc::clone(&basic_pitch));
+            let (config, bell, basic_pitch) =
+                (config.clone(), Arc::clone(&bell), Arc::clone(&basic_pitch));
             std::thread::Builder::new()
                 .name("device".into())
                 .spawn(move || device_thread::run(&config, &bell, &basic_pitch, &ready))
-                .map_err(|source| Error::Store { what: "cannot start the device's thread".into(), source })?
+                .map_err(|source| Error::Store {
+                    what: "cannot start the device's thread".into(),
+                    source,
+                })?
         };
         opened.recv().map_err(|_| Error::Stopped)??;
-        Ok(Engine { config, basic_pitch, bell, thread: Some(thread) })
+        Ok(Engine {
+            config,
+            basic_pitch,
+            bell,
+            thread: Some(thread),
+        })
     }
 
     /// Begins a song. Errors of any kind come as its `Done` event.
@@ -140,7 +153,12 @@ impl Engine {
         self.config.device.to_string()
     }
 
-    fn provenance(&self, song: &SongRequest, options: &impl serde::Serialize, digest: &str) -> song::Provenance {
+    fn provenance(
+        &self,
+        song: &SongRequest,
+        options: &impl serde::Serialize,
+        digest: &str,
+    ) -> song::Provenance {
         song::Provenance {
             model: song.model.clone(),
             model_digest: digest.to_owned(),
@@ -166,5 +184,8 @@ fn refused(error: Error) -> Submission {
     let (sender, events) = mpsc::channel();
     // The receiver is alive: it is returned below.
     let _ = sender.send(SongEvent::Done(Err(error)));
-    Submission { events, cancel: CancelHandle::idle() }
+    Submission {
+        events,
+        cancel: CancelHandle::idle(),
+    }
 }

@@ -26,7 +26,9 @@ impl CancelHandle {
 
     /// For a song that never began.
     pub(super) fn idle() -> Self {
-        CancelHandle { cancel: Arc::new(|| ()) }
+        CancelHandle {
+            cancel: Arc::new(|| ()),
+        }
     }
 }
 
@@ -55,7 +57,12 @@ impl Provenance {
 }
 
 /// Starts both threads.
-pub(super) fn start<N, S>(lane: &Arc<Lane<N>>, request: SongRequest, song: S, provenance: Provenance) -> Submission
+pub(super) fn start<N, S>(
+    lane: &Arc<Lane<N>>,
+    request: SongRequest,
+    song: S,
+    provenance: Provenance,
+) -> Submission
 where
     N: Network + 'static,
     S: Song<Segment = N::Segment, Output = N::Output>,
@@ -64,7 +71,11 @@ where
     let (place, replies) = lane.enter();
     let (events, receiver) = mpsc::channel();
     let cancel = {
-        let (lane, flag, sender) = (Arc::clone(lane), Arc::clone(&place.cancelled), place.replies.clone());
+        let (lane, flag, sender) = (
+            Arc::clone(lane),
+            Arc::clone(&place.cancelled),
+            place.replies.clone(),
+        );
         CancelHandle {
             cancel: Arc::new(move || {
                 flag.store(true, Ordering::Relaxed);
@@ -73,13 +84,25 @@ where
             }),
         }
     };
-    let collector =
-        Collector { lane: Arc::clone(lane), song_number: place.song, events: events.clone(), provenance, started, busy: Duration::ZERO };
+    let collector = Collector {
+        lane: Arc::clone(lane),
+        song_number: place.song,
+        events: events.clone(),
+        provenance,
+        started,
+        busy: Duration::ZERO,
+    };
     let spawned = spawn(lane, place, request, song, collector, replies);
     if let Err(source) = spawned {
-        let _ = events.send(SongEvent::Done(Err(Error::Store { what: "cannot start a song's threads".into(), source })));
+        let _ = events.send(SongEvent::Done(Err(Error::Store {
+            what: "cannot start a song's threads".into(),
+            source,
+        })));
     }
-    Submission { events: receiver, cancel }
+    Submission {
+        events: receiver,
+        cancel,
+    }
 }
 
 fn spawn<N, S>(
@@ -97,29 +120,43 @@ where
     let lane = Arc::clone(lane);
     // The song's state cuts its segments before the collector takes it over.
     let (to_collector, from_preparer) = mpsc::channel();
-    std::thread::Builder::new().name("prepare".into()).spawn(move || {
-        let recording = guarded(|| Ok(audio::Recording::open(request.source, request.extension.as_deref(), request.limits)?));
-        let segments = recording.and_then(|recording| guarded(|| song.segments(recording)));
-        match segments {
-            Ok(mut segments) => {
-                let _ = to_collector.send(Ok((song, segments.expected())));
-                let reply = prepare(&lane, &place, segments.as_mut());
-                let _ = place.replies.send(reply);
+    std::thread::Builder::new()
+        .name("prepare".into())
+        .spawn(move || {
+            let recording = guarded(|| {
+                Ok(audio::Recording::open(
+                    request.source,
+                    request.extension.as_deref(),
+                    request.limits,
+                )?)
+            });
+            let segments = recording.and_then(|recording| guarded(|| song.segments(recording)));
+            match segments {
+                Ok(mut segments) => {
+                    let _ = to_collector.send(Ok((song, segments.expected())));
+                    let reply = prepare(&lane, &place, segments.as_mut());
+                    let _ = place.replies.send(reply);
+                }
+                Err(error) => {
+                    let _ = to_collector.send(Err(error));
+                }
             }
-            Err(error) => {
-                let _ = to_collector.send(Err(error));
-            }
-        }
-    })?;
-    std::thread::Builder::new().name("collect".into()).spawn(move || match from_preparer.recv() {
-        Ok(Ok((song, expected))) => collector.run(song, expected, &replies),
-        Ok(Err(error)) => collector.end(Err(error)),
-        Err(_) => collector.end(Err(Error::Stopped)),
-    })?;
+        })?;
+    std::thread::Builder::new()
+        .name("collect".into())
+        .spawn(move || match from_preparer.recv() {
+            Ok(Ok((song, expected))) => collector.run(song, expected, &replies),
+            Ok(Err(error)) => collector.end(Err(error)),
+            Err(_) => collector.end(Err(Error::Stopped)),
+        })?;
     Ok(())
 }
 
-fn prepare<N: Network>(lane: &Lane<N>, place: &Place<N>, segments: &mut dyn crate::network::Segments<Segment = N::Segment>) -> Reply<N::Output> {
+fn prepare<N: Network>(
+    lane: &Lane<N>,
+    place: &Place<N>,
+    segments: &mut dyn crate::network::Segments<Segment = N::Segment>,
+) -> Reply<N::Output> {
     let mut count = 0;
     loop {
         match guarded(|| segments.next()) {
@@ -134,8 +171,16 @@ fn prepare<N: Network>(lane: &Lane<N>, place: &Place<N>, segments: &mut dyn crat
         }
     }
     let recording = segments.recording();
-    let warnings = recording.warnings().iter().map(ToString::to_string).collect();
-    Reply::Prepared { segments: count, audio_seconds: recording.seconds_read(), warnings }
+    let warnings = recording
+        .warnings()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    Reply::Prepared {
+        segments: count,
+        audio_seconds: recording.seconds_read(),
+        warnings,
+    }
 }
 
 struct Collector<N: Network> {
@@ -148,8 +193,12 @@ struct Collector<N: Network> {
 }
 
 impl<N: Network> Collector<N> {
-    fn run<S>(mut self, mut song: S, expected: Option<u64>, replies: &mpsc::Receiver<Reply<N::Output>>)
-    where
+    fn run<S>(
+        mut self,
+        mut song: S,
+        expected: Option<u64>,
+        replies: &mpsc::Receiver<Reply<N::Output>>,
+    ) where
         S: Song<Segment = N::Segment, Output = N::Output>,
     {
         self.progress(Stage::Decode, 0, expected);
@@ -157,22 +206,37 @@ impl<N: Network> Collector<N> {
         let (mut taken, mut follow_ups) = (0, 0);
         let mut prepared: Option<(usize, f64, Vec<String>)> = None;
         let result = loop {
-            let Ok(reply) = replies.recv() else { break Err(Error::Stopped) };
+            let Ok(reply) = replies.recv() else {
+                break Err(Error::Stopped);
+            };
             match reply {
                 Reply::Failed(error) => break Err(error),
-                Reply::Prepared { segments, audio_seconds, warnings } => prepared = Some((segments, audio_seconds, warnings)),
-                Reply::Output { index, output, busy } => {
+                Reply::Prepared {
+                    segments,
+                    audio_seconds,
+                    warnings,
+                } => prepared = Some((segments, audio_seconds, warnings)),
+                Reply::Output {
+                    index,
+                    output,
+                    busy,
+                } => {
                     self.busy += busy;
                     early.insert(index, output);
                     let seen = (taken + early.len()) as u64;
-                    let total = prepared.as_ref().map(|(segments, ..)| (*segments + follow_ups) as u64).or(expected);
+                    let total = prepared
+                        .as_ref()
+                        .map(|(segments, ..)| (*segments + follow_ups) as u64)
+                        .or(expected);
                     self.progress(Stage::Inference, seen, total.map(|total| total.max(seen)));
                 }
             }
             match take_in_order(&mut song, &mut early, &mut taken) {
                 Ok(asked) => {
                     follow_ups += asked.len();
-                    asked.into_iter().for_each(|segment| self.lane.push_follow_up(self.song_number, segment));
+                    asked
+                        .into_iter()
+                        .for_each(|segment| self.lane.push_follow_up(self.song_number, segment));
                 }
                 Err(error) => break Err(error),
             }
@@ -180,14 +244,22 @@ impl<N: Network> Collector<N> {
                 && taken == *segments + follow_ups
             {
                 self.progress(Stage::Notes, 0, None);
-                break guarded(|| song.finish()).map(|decoded| (decoded, *audio_seconds, std::mem::take(warnings)));
+                break guarded(|| song.finish())
+                    .map(|decoded| (decoded, *audio_seconds, std::mem::take(warnings)));
             }
         };
-        let finished = result.map(|(decoded, audio_seconds, warnings)| self.finished(decoded, audio_seconds, warnings));
+        let finished = result.map(|(decoded, audio_seconds, warnings)| {
+            self.finished(decoded, audio_seconds, warnings)
+        });
         self.end(finished);
     }
 
-    fn finished(&self, decoded: Decoded, audio_seconds: f64, mut warnings: Vec<String>) -> Box<Finished> {
+    fn finished(
+        &self,
+        decoded: Decoded,
+        audio_seconds: f64,
+        mut warnings: Vec<String>,
+    ) -> Box<Finished> {
         warnings.extend(decoded.warnings);
         Box::new(Finished {
             transcript: music::Transcript {
@@ -207,7 +279,11 @@ impl<N: Network> Collector<N> {
 
     /// The owner may have gone; then nobody wants to know.
     fn progress(&self, stage: Stage, current: u64, total: Option<u64>) {
-        let _ = self.events.send(SongEvent::Progress { stage, current, total });
+        let _ = self.events.send(SongEvent::Progress {
+            stage,
+            current,
+            total,
+        });
     }
 
     fn end(self, result: Result<Box<Finished>, Error>) {
@@ -217,7 +293,11 @@ impl<N: Network> Collector<N> {
 }
 
 /// Hands the outputs that are next in song order to the song; returns the segments that it asks for.
-fn take_in_order<S: Song>(song: &mut S, early: &mut BTreeMap<usize, S::Output>, taken: &mut usize) -> Result<Vec<S::Segment>, Error> {
+fn take_in_order<S: Song>(
+    song: &mut S,
+    early: &mut BTreeMap<usize, S::Output>,
+    taken: &mut usize,
+) -> Result<Vec<S::Segment>, Error> {
     let mut asked = Vec::new();
     while let Some(output) = early.remove(taken) {
         asked.extend(guarded(|| song.notes(output))?);

@@ -67,12 +67,18 @@ pub struct Store {
 
 impl Store {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Store { folder: folder.into() }
+        Store {
+            folder: folder.into(),
+        }
     }
 
     /// `WTT_MODELS_DIR`, else `whatsthetab/models` in the user's cache.
     pub fn default_dir() -> PathBuf {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         set("WTT_MODELS_DIR").unwrap_or_else(|| {
             set("XDG_CACHE_HOME")
                 .or_else(|| set("HOME").map(|home| home.join(".cache")))
@@ -108,15 +114,31 @@ impl Store {
         let known = known(name)?;
         let file = self.file(name);
         if !file.is_file() {
-            return Err(Error::ModelMissing { name: name.into(), dir: self.folder.display().to_string() });
+            return Err(Error::ModelMissing {
+                name: name.into(),
+                dir: self.folder.display().to_string(),
+            });
         }
-        let bytes = fs_err::read(&file).map_err(|source| Error::Store { what: format!("cannot read the weights of `{name}`"), source })?;
+        let bytes = fs_err::read(&file).map_err(|source| Error::Store {
+            what: format!("cannot read the weights of `{name}`"),
+            source,
+        })?;
         let digest = hex::encode(Sha256::digest(&bytes));
         if digest != known.digest {
-            let reason = format!("`{}` has the digest {digest}, {} was expected", file.display(), known.digest);
-            return Err(Error::ModelDamaged { name: name.into(), reason });
+            let reason = format!(
+                "`{}` has the digest {digest}, {} was expected",
+                file.display(),
+                known.digest
+            );
+            return Err(Error::ModelDamaged {
+                name: name.into(),
+                reason,
+            });
         }
-        Ok(Installed { file, digest: format!("sha256:{digest}") })
+        Ok(Installed {
+            file,
+            digest: format!("sha256:{digest}"),
+        })
     }
 
     /// Installs a model; true when something was done, false when it was there and whole.
@@ -126,11 +148,20 @@ impl Store {
             return Ok(false);
         }
         let pulled = pull::fetch(name, source)?;
-        let weights = convert::basic_pitch(&pulled.onnx).map_err(|reason| Error::Pull { name: name.into(), reason })?;
+        let weights = convert::basic_pitch(&pulled.onnx).map_err(|reason| Error::Pull {
+            name: name.into(),
+            reason,
+        })?;
         let digest = hex::encode(Sha256::digest(&weights));
         if digest != known.digest {
-            let reason = format!("the conversion gave {digest}, {} was expected; this is another version of the model", known.digest);
-            return Err(Error::Pull { name: name.into(), reason });
+            let reason = format!(
+                "the conversion gave {digest}, {} was expected; this is another version of the model",
+                known.digest
+            );
+            return Err(Error::Pull {
+                name: name.into(),
+                reason,
+            });
         }
         let manifest = Manifest {
             name: name.into(),
@@ -140,7 +171,10 @@ impl Store {
             digest: format!("sha256:{digest}"),
         };
         self.write(name, &weights, &manifest)
-            .map_err(|source| Error::Store { what: format!("cannot write `{name}` into `{}`", self.folder.display()), source })?;
+            .map_err(|source| Error::Store {
+                what: format!("cannot write `{name}` into `{}`", self.folder.display()),
+                source,
+            })?;
         Ok(true)
     }
 
@@ -159,7 +193,9 @@ impl Store {
             let mut open = partial.as_file().metadata()?.permissions();
             std::os::unix::fs::PermissionsExt::set_mode(&mut open, 0o644);
             partial.as_file().set_permissions(open)?;
-            partial.persist(folder.join(file)).map_err(|error| error.error)?;
+            partial
+                .persist(folder.join(file))
+                .map_err(|error| error.error)?;
             Ok(())
         };
         place("manifest.json", &serde_json::to_vec_pretty(manifest)?)?;
@@ -168,11 +204,17 @@ impl Store {
 }
 
 fn known(name: &str) -> Result<&'static Known, Error> {
-    KNOWN.iter().find(|known| known.name == name).ok_or_else(|| Error::ModelUnknown { name: name.into() })
+    KNOWN
+        .iter()
+        .find(|known| known.name == name)
+        .ok_or_else(|| Error::ModelUnknown { name: name.into() })
 }
 
 /// Checks a song's options before it is queued or run.
-pub fn parse_options(model: &str, options: &serde_json::Map<String, serde_json::Value>) -> Result<(), Error> {
+pub fn parse_options(
+    model: &str,
+    options: &serde_json::Map<String, serde_json::Value>,
+) -> Result<(), Error> {
     known(model)?;
     basic_pitch::Options::parse(options).map(|_| ())
 }
@@ -186,7 +228,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         let missing = store.installed("basic-pitch").unwrap_err();
-        assert!(missing.to_string().contains("wtt models pull basic-pitch"), "{missing}");
+        assert!(
+            missing.to_string().contains("wtt models pull basic-pitch"),
+            "{missing}"
+        );
         assert!(!store.list()[0].installed);
         fs_err::create_dir_all(folder.path().join("basic-pitch")).unwrap();
         fs_err::write(folder.path().join("basic-pitch/model.safetensors"), b"half").unwrap();
@@ -197,7 +242,10 @@ mod tests {
 
     #[test]
     fn unknown_models_are_refused() {
-        assert!(matches!(Store::new("x").installed("nmp"), Err(Error::ModelUnknown { .. })));
+        assert!(matches!(
+            Store::new("x").installed("nmp"),
+            Err(Error::ModelUnknown { .. })
+        ));
     }
 
     #[test]
@@ -206,7 +254,16 @@ mod tests {
         let file = folder.path().join("weights.whl");
         fs_err::write(&file, b"not a zip").unwrap();
         let store = Store::new(folder.path().join("models"));
-        let error = store.pull("basic-pitch", &PullSource::File { path: file, sha256: None }, false).unwrap_err();
+        let error = store
+            .pull(
+                "basic-pitch",
+                &PullSource::File {
+                    path: file,
+                    sha256: None,
+                },
+                false,
+            )
+            .unwrap_err();
         assert!(matches!(error, Error::Pull { .. }), "{error}");
         assert!(!folder.path().join("models").exists());
     }

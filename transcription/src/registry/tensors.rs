@@ -6,16 +6,37 @@ use tch::{Device, Tensor};
 use crate::Error;
 
 /// Reads a float32 tensor of just this shape.
-pub(crate) fn tensor(weights: &SafeTensors<'_>, name: &str, shape: &[i64], device: Device) -> Result<Tensor, Error> {
-    let damaged = |reason: String| Error::ModelDamaged { name: "weights".into(), reason };
-    let view = weights.tensor(name).map_err(|_| damaged(format!("tensor `{name}` is missing")))?;
+pub(crate) fn tensor(
+    weights: &SafeTensors<'_>,
+    name: &str,
+    shape: &[i64],
+    device: Device,
+) -> Result<Tensor, Error> {
+    let damaged = |reason: String| Error::ModelDamaged {
+        name: "weights".into(),
+        reason,
+    };
+    let view = weights
+        .tensor(name)
+        .map_err(|_| damaged(format!("tensor `{name}` is missing")))?;
     let found: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
     if found != shape {
-        return Err(damaged(format!("tensor `{name}` has the shape {found:?}, {shape:?} is needed")));
+        return Err(damaged(format!(
+            "tensor `{name}` has the shape {found:?}, {shape:?} is needed"
+        )));
     }
     if view.dtype() != Dtype::F32 {
-        return Err(damaged(format!("tensor `{name}` holds {:?}, float32 is needed", view.dtype())));
+        return Err(damaged(format!(
+            "tensor `{name}` holds {:?}, float32 is needed",
+            view.dtype()
+        )));
     }
-    let numbers: Vec<f32> = view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
-    Ok(Tensor::f_from_slice(&numbers)?.f_reshape(shape)?.f_to_device(device)?)
+    let numbers: Vec<f32> = view
+        .data()
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+    Ok(Tensor::f_from_slice(&numbers)?
+        .f_reshape(shape)?
+        .f_to_device(device)?)
 }

@@ -14,26 +14,45 @@ pub fn store() -> Store {
 }
 
 pub fn model() -> Model {
-    let installed = store().installed(NAME).unwrap_or_else(|error| panic!("{error}, or `make models`"));
+    let installed = store()
+        .installed(NAME)
+        .unwrap_or_else(|error| panic!("{error}, or `make models`"));
     Model::load(&installed.file, tch::Device::Cpu).unwrap()
 }
 
 pub fn engine() -> Engine {
-    Engine::start(EngineConfig { device: DeviceChoice::Cpu, threads: 0, models: store() }).unwrap()
+    Engine::start(EngineConfig {
+        device: DeviceChoice::Cpu,
+        threads: 0,
+        models: store(),
+    })
+    .unwrap()
 }
 
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 /// A float32 array of `numpy.savez_compressed`.
 pub fn read_npz(path: &Path, name: &str) -> Vec<f32> {
     let mut archive = zip::ZipArchive::new(Cursor::new(fs_err::read(path).unwrap())).unwrap();
     let mut npy = Vec::new();
-    archive.by_name(&format!("{name}.npy")).unwrap().read_to_end(&mut npy).unwrap();
+    archive
+        .by_name(&format!("{name}.npy"))
+        .unwrap()
+        .read_to_end(&mut npy)
+        .unwrap();
     assert_eq!(&npy[..8], b"\x93NUMPY\x01\x00");
     let header = 10 + usize::from(u16::from_le_bytes([npy[8], npy[9]]));
     let described = String::from_utf8_lossy(&npy[10..header]).into_owned();
-    assert!(described.contains("'<f4'") && described.contains("'fortran_order': False"), "{described}");
-    npy[header..].chunks_exact(4).map(|number| f32::from_le_bytes(number.try_into().unwrap())).collect()
+    assert!(
+        described.contains("'<f4'") && described.contains("'fortran_order': False"),
+        "{described}"
+    );
+    npy[header..]
+        .chunks_exact(4)
+        .map(|number| f32::from_le_bytes(number.try_into().unwrap()))
+        .collect()
 }
