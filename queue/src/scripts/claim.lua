@@ -39,10 +39,11 @@ local function take(list, alone)       -- one id of a list, or nil when it is em
   while skips < most do
     local id = C('RPOPLPUSH', list, KEYS[1])
     if not id then return nil end
-    local h = fields(id, 'status', 'payload', 'cancel', 'parked', 'lease_ms', 'audio_ms', 'attempt')
+    local h = fields(id, 'status', 'payload', 'cancel', 'parked', 'lease_ms', 'audio_ms', 'attempt', 'crashes')
     local status = status_of(h[1], h[2])
     if not string.find(id, '^[%w-]+$') then status = nil end
-    if status == 'pending' and not h[3] and not h[4] then
+    local astray = not alone and num(h[8], 0) > 0            -- a copy outside the list of those that run alone
+    if status == 'pending' and not h[3] and not h[4] and not astray then
       local attempt = I(num(h[7], 0) + 1)
       local token = attempt .. '-' .. nonce
       local audio = tonumber(h[6] or '')
@@ -64,7 +65,7 @@ local function take(list, alone)       -- one id of a list, or nil when it is em
     skips = skips + 1
     if status ~= 'pending' then stat(status and 'dup_dropped' or 'ghost_dropped')
     elseif h[3] then finish_cancelled(id, now, ARGV[7])
-    else C('SADD', PARKED, id); count(id, '') end
+    else make_ready(id, 'RPUSH', now) end                    -- parked, or astray: to where it belongs
   end
 end
 

@@ -4,5 +4,8 @@
 mod cancel_park;
 mod enqueue_claim;
 mod finish;
+mod history;
+mod outage;
 mod reap;
+mod seed_era;
 mod support;

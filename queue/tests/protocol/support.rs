@@ -11,8 +11,9 @@ use redis::aio::MultiplexedConnection;
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 pub(crate) const LEASE_MS: u64 = 15_000;
 
+#[derive(Clone)]
 pub(crate) struct Bench {
-    pub(crate) server: RedisServer,
+    pub(crate) server: Arc<std::sync::Mutex<RedisServer>>,
     pub(crate) queue: Queue,
     pub(crate) clock: Arc<AtomicU64>,
     pub(crate) redis: MultiplexedConnection,
@@ -34,7 +35,7 @@ pub(crate) async fn bench_on(server: RedisServer) -> Bench {
         .await
         .unwrap();
     Bench {
-        server,
+        server: Arc::new(std::sync::Mutex::new(server)),
         queue,
         clock,
         redis,
@@ -117,6 +118,10 @@ pub(crate) fn failure(claim: &Claim, retryable: bool, backoff_ms: u64) -> Failur
 }
 
 impl Bench {
+    pub(crate) fn url(&self) -> String {
+        self.server.lock().unwrap().url()
+    }
+
     pub(crate) fn advance(&self, ms: u64) {
         self.clock.fetch_add(ms, Ordering::SeqCst);
     }
