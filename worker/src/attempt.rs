@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use queue::{Claim, Progress};
+use queue::{Claim, Progress, Verdict};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -75,10 +75,25 @@ impl Attempt<'_> {
             Err(outcome) => return outcome,
         };
         drop(audio);
+        let (notes, wall) = (finished.transcript.notes.len(), self.started.elapsed());
         tokio::select! {
             biased;
+            Ending::Lost = held.ended() => self.was_it_stored(notes, wall).await,
             ending = held.ended() => Outcome::Ended(ending),
             outcome = self.store(finished) => outcome,
+        }
+    }
+
+    /// The lease also goes when the result got through and only the answer was lost: then all is well.
+    async fn was_it_stored(&self, notes: usize, wall: Duration) -> Outcome {
+        match self
+            .worker
+            .queue
+            .verify(&self.claim.id, &self.claim.token)
+            .await
+        {
+            Ok(Verdict::DoneByThisToken) => Outcome::Stored { notes, wall },
+            _ => Outcome::Ended(Ending::Lost),
         }
     }
 

@@ -70,7 +70,7 @@ pub(crate) async fn start(args: UpArgs) -> anyhow::Result<Running> {
         .context("cannot use Redis")?;
 
     let bound = api::bind(api_config).await?;
-    let api_url = config::url_of(bound.local_addr());
+    let api_url = config::url_of(bound.local_addr()?);
     let api_stop = CancellationToken::new();
     let api = tokio::spawn(bound.serve(api_stop.clone()));
 
