@@ -34,5 +34,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let command = args::Cli::parse().command;
     logs::start(&command);
-    command.run().unwrap_or_else(|error| failure::report(&error))
+    command
+        .run()
+        .unwrap_or_else(|error| failure::report(&error))
 }
