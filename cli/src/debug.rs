@@ -1,10 +1,154 @@
-//! `wtt debug`: not built yet.
+//! `wtt debug`: what `make parity` compares with the reference package. Raw little-endian float32 maps, notes in frames.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+use anyhow::Context;
+use serde_json::{Value, json};
+use transcription::DeviceChoice;
+use transcription::basic_pitch::analysis::{analyse, windows_of_recording, windows_of_samples};
+use transcription::basic_pitch::{Model, NAME, Options, Windows, bends, decoding, maps::Maps};
+use transcription::registry::Store;
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("wtt debug: not built yet")
+use crate::ui;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run Basic Pitch and write samples.f32, note.f32, onset.f32, contour.f32, notes.json and windows.json
+    BasicPitch {
+        file: PathBuf,
+        /// The package's quirks
+        #[arg(long)]
+        parity: bool,
+        /// FILE holds raw float32 samples at 22,050 Hz, not a recording
+        #[arg(long)]
+        samples: bool,
+        /// Folder to write into
+        #[arg(long)]
+        dump: PathBuf,
+        /// Windows a batch
+        #[arg(long, default_value_t = 8)]
+        rows: usize,
+        #[arg(long, env = "WTT_DEVICE", default_value = "cpu")]
+        device: DeviceChoice,
+    },
+    /// Run the note decoding alone on a folder's note.f32, onset.f32 and contour.f32, and print the notes
+    BasicPitchNotes {
+        folder: PathBuf,
+        /// The package's quirks
+        #[arg(long)]
+        parity: bool,
+        /// Options of the decoding, as JSON
+        #[arg(long, default_value = "{}")]
+        options: String,
+    },
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::BasicPitch {
+            file,
+            parity,
+            samples,
+            dump,
+            rows,
+            device,
+        } => {
+            let installed = Store::new(Store::default_dir()).installed(NAME)?;
+            let model = Model::load(&installed.file, device.open()?)?;
+            fs_err::create_dir_all(&dump)?;
+            let windows = if samples {
+                windows_of_samples(&read_floats(&file)?)
+            } else {
+                write_floats(&dump.join("samples.f32"), &open(&file)?.all_samples()?)?;
+                windows_of_recording(open(&file)?)?
+            };
+            let analysis = analyse(&model, &windows, rows, parity)?;
+            write_floats(&dump.join("note.f32"), &analysis.maps.note)?;
+            write_floats(&dump.join("onset.f32"), &analysis.maps.onset)?;
+            write_floats(&dump.join("contour.f32"), &analysis.maps.contour)?;
+            let spreads: Vec<Value> = analysis
+                .log_spread_db
+                .iter()
+                .enumerate()
+                .map(|(index, db)| json!({"index": index, "log_spread_db": db}))
+                .collect();
+            fs_err::write(dump.join("windows.json"), serde_json::to_vec(&spreads)?)?;
+            fs_err::write(
+                dump.join("notes.json"),
+                serde_json::to_vec(&notes(&analysis.maps, &Options::default(), parity))?,
+            )?;
+        }
+        Command::BasicPitchNotes {
+            folder,
+            parity,
+            options,
+        } => {
+            let options: serde_json::Map<String, Value> =
+                serde_json::from_str(&options).context("--options is no JSON object")?;
+            let maps = Maps {
+                note: read_floats(&folder.join("note.f32"))?,
+                onset: read_floats(&folder.join("onset.f32"))?,
+                contour: read_floats(&folder.join("contour.f32"))?,
+            };
+            ui::line(notes(&maps, &Options::parse(&options)?, parity).to_string());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn notes(maps: &Maps, options: &Options, parity: bool) -> Value {
+    let events = decoding::decode(maps, options, parity);
+    let notes = events.iter().map(|event| {
+        json!({
+            "start_frame": event.start,
+            "end_frame": event.end,
+            "pitch": event.pitch,
+            "amplitude": event.amplitude,
+            "velocity": event.velocity(),
+            "bends": bends::bends(&maps.contour, event),
+        })
+    });
+    notes.collect()
+}
+
+fn open(file: &Path) -> anyhow::Result<Windows> {
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    let limits = audio::Limits {
+        max_seconds: None,
+        ..audio::Limits::default()
+    };
+    let recording = audio::Recording::open(
+        Box::new(fs_err::File::open(file)?.into_file()),
+        extension,
+        limits,
+    )?;
+    Ok(Windows::new(recording)?)
+}
+
+fn read_floats(path: &Path) -> anyhow::Result<Vec<f32>> {
+    let bytes = fs_err::read(path)?;
+    anyhow::ensure!(
+        bytes.len() % 4 == 0,
+        "{} does not hold float32 numbers",
+        path.display()
+    );
+    Ok(bytes
+        .chunks_exact(4)
+        .map(|number| f32::from_le_bytes([number[0], number[1], number[2], number[3]]))
+        .collect())
+}
+
+fn write_floats(path: &Path, numbers: &[f32]) -> anyhow::Result<()> {
+    let bytes: Vec<u8> = numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    Ok(fs_err::write(path, bytes)?)
 }

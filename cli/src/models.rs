@@ -1,10 +1,143 @@
-//! `wtt models`: not built yet.
+//! `wtt models`: which networks there are, and bringing their weights here.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+use anyhow::Context;
+use transcription::registry::{PullSource, Store};
 
-pub(crate) fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("wtt models: not built yet")
+use crate::failure::Failure;
+use crate::ui;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Weights are not part of the program: each has its own licence, and is verified by digest when it is loaded."
+)]
+pub(crate) struct Args {
+    /// Folder that holds the models [default: whatsthetab/models in the user's cache]
+    #[arg(long, env = "WTT_MODELS_DIR", value_name = "DIR", global = true)]
+    models_dir: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show the networks, their licences and whether they are installed
+    List {
+        /// One JSON array instead of a table
+        #[arg(long, env = "WTT_JSON")]
+        json: bool,
+    },
+    /// Fetch a network's published weights, convert them once and verify them
+    Pull {
+        /// Name of the model, as `wtt models list` shows it
+        name: String,
+        /// A wheel or ONNX file, or its https address, instead of the package index
+        #[arg(long, env = "WTT_MODELS_FROM", value_name = "FILE|URL")]
+        from: Option<String>,
+        /// SHA-256 that the file must have; needed for a URL
+        #[arg(long, env = "WTT_MODELS_SHA256", value_name = "HEX")]
+        sha256: Option<String>,
+        /// Fetch and convert again, even where the model is installed and whole
+        #[arg(long, env = "WTT_FORCE")]
+        force: bool,
+    },
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let store = Store::new(args.models_dir.unwrap_or_else(Store::default_dir));
+    match args.command {
+        Command::List { json } => list(&store, json),
+        Command::Pull {
+            name,
+            from,
+            sha256,
+            force,
+        } => pull(&store, &name, from.as_deref(), sha256, force),
+    }
+}
+
+fn list(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
+    let models = store.list();
+    if json {
+        ui::line(serde_json::to_string_pretty(&models)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for model in models {
+        let state = if model.installed {
+            "installed"
+        } else {
+            "not installed"
+        };
+        ui::line(format!(
+            "{:<14} {state:<14} {}\n{:>14} {}; {}",
+            model.name, model.description, "", model.licence, model.digest
+        ));
+        if model.installed {
+            ui::line(format!("{:>14} {}", "", model.path.display()));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pull(
+    store: &Store,
+    name: &str,
+    from: Option<&str>,
+    sha256: Option<String>,
+    force: bool,
+) -> anyhow::Result<ExitCode> {
+    let downloaded; // Kept until the conversion is done: it removes itself.
+    let source = match from {
+        None => PullSource::Pip,
+        Some(url) if url.starts_with("https://") || url.starts_with("http://") => {
+            if sha256.is_none() {
+                return Err(Failure::Usage(
+                    "--from URL needs --sha256, so that you get what you meant".into(),
+                )
+                .into());
+            }
+            downloaded = download(url)?;
+            PullSource::File {
+                path: downloaded.path().to_owned(),
+                sha256,
+            }
+        }
+        Some(path) => PullSource::File {
+            path: path.into(),
+            sha256,
+        },
+    };
+    if store.pull(name, &source, force)? {
+        ui::note(format!(
+            "{name} is installed in {}",
+            store.folder().display()
+        ));
+    } else {
+        ui::note(format!(
+            "{name} is there already, and whole; --force fetches it again"
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn download(url: &str) -> anyhow::Result<tempfile::NamedTempFile> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let mut response = reqwest::get(url)
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .with_context(|| format!("cannot fetch {url}"))?;
+        let mut file = tempfile::NamedTempFile::new()?;
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .with_context(|| format!("the download of {url} broke off"))?
+        {
+            file.write_all(&chunk)?;
+        }
+        Ok(file)
+    })
 }

@@ -1,6 +1,8 @@
 //! The three gates of exactness, against what the published package gave for the recordings in `fixtures/`:
 //! its maps into our note decoding, its samples into our network, and its files the whole way.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::path::Path;

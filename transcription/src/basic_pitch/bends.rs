@@ -18,9 +18,9 @@ pub fn bends(contour: &[f32], event: &NoteEvent) -> Vec<i32> {
         .map(|frame| {
             let row = &contour[frame * CONTOURS..(frame + 1) * CONTOURS];
             let mut best = (first, f64::NEG_INFINITY);
-            for bin in first..last {
+            for (bin, activation) in row.iter().enumerate().take(last).skip(first) {
                 let distance = bin as f64 - centre as f64;
-                let value = f64::from(row[bin])
+                let value = f64::from(*activation)
                     * (-distance * distance / (2.0 * DEVIATION * DEVIATION)).exp();
                 if value > best.1 {
                     best = (bin, value);

@@ -58,9 +58,9 @@ pub fn decode(maps: &Maps, options: &Options, parity: bool) -> Vec<NoteEvent> {
     peaks
         .into_iter()
         .rev()
-        .for_each(|(frame, column)| decoder.from_onset(frame, column));
+        .for_each(|(frame, column)| decoder.follow_onset(frame, column));
     if options.melodia {
-        decoder.from_energy();
+        decoder.follow_energy();
     }
     decoder.events
 }
@@ -171,7 +171,7 @@ impl Decoder {
     }
 
     /// A note from its onset to where the energy stays below the threshold.
-    fn from_onset(&mut self, start: usize, column: usize) {
+    fn follow_onset(&mut self, start: usize, column: usize) {
         if start >= self.frames - 1 {
             return;
         }
@@ -194,7 +194,7 @@ impl Decoder {
 
     /// The `melodia_trick`: grow notes from the strongest cells left, in both directions. Cells only ever fall to zero, so one
     /// sorted list replaces the package's search for the maximum after each note.
-    fn from_energy(&mut self) {
+    fn follow_energy(&mut self) {
         let mut cells: Vec<(f32, u32)> = (0u32..)
             .zip(&self.remaining)
             .filter(|(_, energy)| f64::from(**energy) > self.threshold)

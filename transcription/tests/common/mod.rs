@@ -1,6 +1,7 @@
 //! What the tests share: the installed model, fixtures, and numpy's archives.
 
 #![expect(dead_code, reason = "each test binary uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
