@@ -1,11 +1,10 @@
 //! What the tests of the service stand on: a private Redis, a database of either kind, the service on a free port, and a
 //! worker without a network. Everything ends with the test.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
-
 pub mod database;
 pub mod worker;
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use api::state::AppState;
@@ -33,7 +32,6 @@ pub struct TestApp {
     pub admin: String,
     pub http: reqwest::Client,
     pub state: AppState,
-    arguments: Vec<String>,
     shutdown: CancellationToken,
     serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -56,6 +54,11 @@ impl Ground {
 
     /// A service on this ground; `more` are further flags.
     pub async fn serve(&self, more: &[&str]) -> TestApp {
+        TestApp::start(self.bind(more).await)
+    }
+
+    /// A service that holds everything and does nothing yet.
+    pub async fn bind(&self, more: &[&str]) -> api::Bound {
         let data = self.folder.path().join("data");
         let mut arguments: Vec<String> = [
             "--listen",
@@ -72,20 +75,26 @@ impl Ground {
         .map(str::to_owned)
         .to_vec();
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-        TestApp::start(arguments).await
+        let flags = std::iter::once("wtt-api".to_owned()).chain(arguments);
+        api::bind(Cli::parse_from(flags).config).await.unwrap()
+    }
+
+    /// Everything in Redis is gone.
+    pub fn wipe_redis(&self) {
+        let socket = self.redis.socket();
+        let wiped = Command::new("redis-cli").arg("-s").arg(socket).arg("FLUSHALL").stdout(Stdio::null()).status();
+        assert!(wiped.unwrap().success());
     }
 }
 
 impl TestApp {
-    async fn start(arguments: Vec<String>) -> Self {
-        let flags = std::iter::once("wtt-api".to_owned()).chain(arguments.iter().cloned());
-        let bound = api::bind(Cli::parse_from(flags).config).await.unwrap();
+    pub fn start(bound: api::Bound) -> Self {
         let base = format!("http://{}", bound.local_addr().unwrap());
         let admin = format!("http://{}", bound.admin_addr().unwrap());
         let state = bound.state().clone();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(bound.serve(shutdown.clone()));
-        Self { base, admin, http: reqwest::Client::new(), state, arguments, shutdown, serving }
+        Self { base, admin, http: reqwest::Client::new(), state, shutdown, serving }
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -1,9 +1,7 @@
 //! What workers may do over HTTP: only the holder of the live claim, once, and repeating it is harmless.
 
-mod common;
-
-use common::worker::result_form;
-use common::{FakeWorker, Ground, Kind, wav};
+use crate::common::worker::result_form;
+use crate::common::{FakeWorker, Ground, Kind, wav};
 use queue::{ReapOptions, WorkerId};
 use reqwest::multipart::{Form, Part};
 
@@ -60,7 +58,7 @@ async fn a_stale_attempt_changes_nothing_and_leaves_nothing() {
         assert_eq!((&job["notes"], &job["attempt"]), (&1.into(), &2.into()));
         assert_eq!(app.objects().await, 3, "exactly one result");
         let response = app.http.get(app.url(&format!("/api/v1/transcriptions/{id}/files/midi"))).send().await.unwrap();
-        assert!(response.bytes().await.unwrap() == common::worker::midi(60));
+        assert!(response.bytes().await.unwrap() == crate::common::worker::midi(60));
         app.stop().await;
     }
 }
@@ -79,7 +77,7 @@ async fn a_hand_in_whose_answer_was_lost_can_be_repeated() {
     assert_eq!((a.0, b.0), (200, 200));
     app.reach(&id, "succeeded").await;
     let response = app.http.get(app.url(&format!("/api/v1/transcriptions/{id}/files/midi"))).send().await.unwrap();
-    assert!(response.bytes().await.unwrap() == common::worker::midi(60));
+    assert!(response.bytes().await.unwrap() == crate::common::worker::midi(60));
     assert_eq!(app.objects().await, 3);
     app.stop().await;
 }
@@ -92,8 +90,8 @@ async fn what_is_not_a_result_is_refused_and_not_stored() {
     let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
     let claim = worker.claim().await;
     let report = || Part::text("{}");
-    let notes = || Part::text(common::worker::transcript(60).to_json().unwrap());
-    let midi = || Part::bytes(common::worker::midi(60));
+    let notes = || Part::text(crate::common::worker::transcript(60).to_json().unwrap());
+    let midi = || Part::bytes(crate::common::worker::midi(60));
     let bad = [
         Form::new().part("midi", Part::text("MThd?")).part("notes", notes()).part("report", report()),
         Form::new().part("midi", midi()).part("notes", Part::text("[]")).part("report", report()),
@@ -129,7 +127,7 @@ async fn with_redis_away_a_worker_is_asked_to_repeat() {
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(worker.hand_in(&claim, 60).await.0, 503);
     ground.redis.start_again();
-    common::wait_for("the repeated hand-in", async || {
+    crate::common::wait_for("the repeated hand-in", async || {
         let (status, _) = worker.hand_in(&claim, 60).await;
         assert!(status == 200 || status == 503, "{status}");
         (status == 200).then_some(())

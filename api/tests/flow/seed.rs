@@ -1,8 +1,6 @@
 //! The first system's routes as its clients know them: paths, fields, words and errors, recorded from its behaviour.
 
-mod common;
-
-use common::{FakeWorker, Ground, Kind, TestApp, file, wait_for, wav};
+use crate::common::{FakeWorker, Ground, Kind, TestApp, file, wait_for, wav};
 use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
@@ -94,8 +92,8 @@ async fn every_row_of_the_table() {
         Form::new()
             .text("audio_midi_id", id.to_string())
             .text("task_type", "completed")
-            .part("result_file", file(&common::worker::midi(60), "a.mid"))
-            .part("notes", file(common::worker::transcript(60).to_json().unwrap().as_bytes(), "a.json"))
+            .part("result_file", file(&crate::common::worker::midi(60), "a.mid"))
+            .part("notes", file(crate::common::worker::transcript(60).to_json().unwrap().as_bytes(), "a.json"))
     };
     let post = || app.http.post(app.url("/transcribe/_result/")).multipart(result());
     let response = post().send().await.unwrap();
@@ -118,7 +116,7 @@ async fn every_row_of_the_table() {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "audio/midi");
         assert!(response.headers()["content-disposition"].to_str().unwrap().starts_with(disposition));
-        assert!(response.bytes().await.unwrap() == common::worker::midi(60));
+        assert!(response.bytes().await.unwrap() == crate::common::worker::midi(60));
     }
 
     // What is not there.
@@ -167,7 +165,7 @@ async fn three_uploads_one_worker_and_every_result_belongs_to_its_input() {
         for (id, seconds) in ids.iter().zip(lengths) {
             wait_for("completed", async || (status_of(&app, id).await["status"] == "completed").then_some(())).await;
             let response = app.http.get(app.url(&format!("/transcribe/midi/{id}/"))).send().await.unwrap();
-            let expected = common::worker::midi(pitch_of(&wav(seconds, 440.0)));
+            let expected = crate::common::worker::midi(pitch_of(&wav(seconds, 440.0)));
             assert!(response.bytes().await.unwrap() == expected, "{seconds} s has another recording's notes");
         }
         app.stop().await;

@@ -1,0 +1,8 @@
+//! The way of a task through the service: workers, event streams, background loops and the first system's routes. Here the
+//! ground (Redis, database, folder) outlives the service, so that it can be stopped, doubled and started again.
+
+mod common;
+mod events;
+mod internal;
+mod loops;
+mod seed;
