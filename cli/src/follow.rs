@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use reqwest::Response;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -27,43 +28,57 @@ pub(crate) async fn follow(
     hear: impl Fn(&Job),
 ) -> anyhow::Result<Value> {
     // The first look is not repeated: an unknown id or no server at all should be said at once.
-    let mut value = client.transcription(id).await?;
+    let value = client.transcription(id).await?;
+    let mut job = read(&value)?;
+    hear(&job);
+    if job.state.is_final() {
+        return Ok(value);
+    }
     let mut last_event_id: Option<String> = None;
     let mut pause = FIRST_PAUSE;
-    let mut heard_at = tokio::time::Instant::now();
+    let mut away_since: Option<Instant> = None;
+    let mut was_told_wrong = false;
     loop {
-        let mut job = read(&value)?;
-        hear(&job);
-        if job.state.is_final() {
-            return Ok(value);
-        }
-        let listened = match client.events(id, last_event_id.as_deref()).await {
+        let heard = match client.events(id, last_event_id.as_deref()).await {
             Ok(Some(stream)) => listen(stream, &mut job, &mut last_event_id, &hear).await,
             Ok(None) => 0,
+            // No stream (too many of them, a proxy in between, a server that is away): then it is asked now and then.
+            // Whether there is any hope is decided below, where it is asked.
             Err(error) => {
-                give_up_if_hopeless(error, heard_at)?;
+                tracing::debug!(task.id = id, "no event stream of {id}: {error:#}");
                 0
             }
         };
-        if listened > 0 {
-            pause = FIRST_PAUSE;
+        if heard > 0 {
+            (pause, away_since) = (FIRST_PAUSE, None);
         }
-        if !job.state.is_final() {
+        let told_the_end = job.state.is_final();
+        if !told_the_end || was_told_wrong {
             tracing::debug!(
                 task.id = id,
                 last_event_id,
-                "the event stream of {id} ended early; asking again"
+                "the event stream of {id} broke"
             );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         // The stream tells what happens; what is true now, files and reasons included, only the resource itself says.
         match client.transcription(id).await {
-            Ok(now) => {
-                value = now;
-                heard_at = tokio::time::Instant::now();
+            Ok(value) => {
+                job = read(&value)?;
+                hear(&job);
+                if job.state.is_final() {
+                    return Ok(value);
+                }
+                away_since = None;
+                was_told_wrong = told_the_end;
             }
-            Err(error) => give_up_if_hopeless(error, heard_at)?,
+            Err(error) => {
+                let away = away_since.get_or_insert_with(Instant::now).elapsed();
+                if !may_pass(&error) || away > PATIENCE {
+                    return Err(error);
+                }
+            }
         }
     }
 }
@@ -134,19 +149,14 @@ fn read(value: &Value) -> anyhow::Result<Job> {
 }
 
 /// A server that is away may come back; one that says no will say it again.
-fn give_up_if_hopeless(error: anyhow::Error, heard_at: tokio::time::Instant) -> anyhow::Result<()> {
-    let may_pass = match error.downcast_ref::<Failure>() {
+fn may_pass(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<Failure>() {
         Some(Failure::Unreachable { .. }) => true,
         Some(Failure::NotOurs { status, .. }) => *status >= 500,
         Some(Failure::Problem(problem)) => problem
             .status
             .is_some_and(|status| status >= 500 || status == 429),
         Some(Failure::Usage(_)) | None => false,
-    };
-    if may_pass && heard_at.elapsed() < PATIENCE {
-        Ok(())
-    } else {
-        Err(error)
     }
 }
 
