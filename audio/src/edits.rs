@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::source::Media;
+use crate::source::{Media, Patch};
 
 /// Boxes looked at in all, so that a crafted file ends.
 const MAX_BOXES: usize = 4_096;
@@ -17,6 +17,8 @@ pub(crate) struct Edits {
     movie_timescale: u64,
     tracks: Vec<TrackEdit>,
     smpb: Option<Smpb>,
+    /// The samples of a cut file claim to go on behind its end; the demuxer would refuse them all.
+    pub(crate) cut: Option<Patch>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -121,6 +123,9 @@ impl Walk {
                 size => (8, size),
             };
             if size < header_bytes || size > end - at {
+                if depth == 0 && kind == b"mdat" && size > header_bytes {
+                    self.edits.cut = cut(at, header_bytes, end - at);
+                }
                 break;
             }
             let (from, to) = (at + header_bytes, at + size);
@@ -146,7 +151,7 @@ impl Walk {
                 }
                 _ => {}
             }
-            if depth == 0 && kind == b"moov" {
+            if depth == 0 && kind == b"mdat" && !self.edits.tracks.is_empty() {
                 break;
             }
             at = to;
@@ -173,6 +178,21 @@ impl Walk {
             }
         }
         Some(())
+    }
+}
+
+/// The box as long as the file is.
+fn cut(at: u64, header_bytes: u64, there: u64) -> Option<Patch> {
+    if header_bytes == 16 {
+        Some(Patch {
+            offset: at + 8,
+            bytes: there.to_be_bytes().to_vec(),
+        })
+    } else {
+        u32::try_from(there).ok().map(|there| Patch {
+            offset: at,
+            bytes: there.to_be_bytes().to_vec(),
+        })
     }
 }
 
@@ -232,6 +252,7 @@ mod tests {
                 edit,
             }],
             smpb: None,
+            cut: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! Knows nothing of networks, notes, queues or HTTP.
 
 mod downmix;
+mod ebml;
 mod edits;
 mod error;
 mod frames;

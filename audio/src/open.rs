@@ -15,7 +15,7 @@ use crate::edits::{Edits, Span};
 use crate::frames::Frames;
 use crate::guard::{at_start, guard};
 use crate::source::{Failure, Media};
-use crate::{Error, Probe, Source, frames, riff, sniff};
+use crate::{Error, Probe, Source, ebml, frames, riff, sniff};
 
 /// Tags and cover art larger than this are not kept.
 const TAG_BYTES: usize = 64 * 1024;
@@ -50,6 +50,13 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
     let mended = riff::mend(&mut media)?;
     media.patch(mended.patches);
     let edits = Edits::read(&mut media)?;
+    media.patch(edits.cut.clone());
+    let matroska = ebml::cut(&mut media)?;
+    media.patch(matroska.clone());
+    if matroska.is_some() {
+        // Its index lies behind the end.
+        media.forbid_jumps();
+    }
     let rows = frames::read(&mut media)?;
     media.read_at(0, 0)?;
 
@@ -98,7 +105,7 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
         span: edits.span(track.id, sample_rate),
         hole: None,
         promised: None,
-        truncated: mended.truncated,
+        truncated: mended.truncated || edits.cut.is_some() || matroska.is_some(),
         failure,
     };
     opened.measure(&track, rows.unwrap_or_default());

@@ -65,6 +65,7 @@ pub(crate) struct Media {
     position: u64,
     patches: Vec<Patch>,
     failure: Failure,
+    is_stream: bool,
 }
 
 /// Bytes that stand for the stored ones from `offset` on.
@@ -87,6 +88,7 @@ impl Media {
             position: 0,
             patches: Vec::new(),
             failure: Failure::default(),
+            is_stream: false,
         })
     }
 
@@ -98,8 +100,13 @@ impl Media {
         self.failure.clone()
     }
 
-    pub(crate) fn patch(&mut self, patches: Vec<Patch>) {
-        self.patches = patches;
+    pub(crate) fn patch(&mut self, patches: impl IntoIterator<Item = Patch>) {
+        self.patches.extend(patches);
+    }
+
+    /// From now on the demuxer must not jump, as in a live stream.
+    pub(crate) fn forbid_jumps(&mut self) {
+        self.is_stream = true;
     }
 
     /// Up to `count` bytes from `offset` on; fewer at the end.
@@ -139,11 +146,11 @@ impl Seek for Media {
 
 impl MediaSource for Media {
     fn is_seekable(&self) -> bool {
-        true
+        !self.is_stream
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.len)
+        (!self.is_stream).then_some(self.len)
     }
 }
 
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn patches_are_seen_by_any_read() {
         let mut media = Media::new(Box::new(Cursor::new((0..20).collect()))).unwrap();
-        media.patch(vec![Patch {
+        media.patch([Patch {
             offset: 3,
             bytes: vec![100, 101, 102],
         }]);

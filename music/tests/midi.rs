@@ -1,5 +1,7 @@
 //! MIDI files: equal to the package's in parity mode; sound ones of our own.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::collections::BTreeMap;
 
 use midly::{MetaMessage, MidiMessage, Smf, TrackEventKind};

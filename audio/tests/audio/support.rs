@@ -1,5 +1,4 @@
 //! What the integration tests share: fixtures and a small seeded random generator.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::io::Cursor;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use audio::{Error, Limits, Recording, Warning, probe};
 
-mod support;
+use crate::support;
 
 struct Counting;
 static NOW: AtomicUsize = AtomicUsize::new(0);
@@ -314,7 +314,7 @@ fn a_cut_file_gives_what_is_there_and_a_warning() {
         "flac.oga",
         "click.m4a",
         "alac.m4a",
-        "click.mka",
+        "clusters.mka",
         "mulaw.wav",
         "s16.wav",
         "s24.aiff",
@@ -345,7 +345,7 @@ fn a_cut_file_gives_what_is_there_and_a_warning() {
         } else {
             let last = data.len()
                 - if name == "pages.ogg" {
-                    900
+                    400
                 } else {
                     data.len() / 4
                 };
@@ -402,16 +402,16 @@ fn move_chunks(data: &mut [u8], samples: usize, index: usize) {
 
 #[test]
 fn damage_in_the_middle_becomes_silence_and_keeps_the_time() {
-    for name in ["click.flac", "click.mp3", "click.mka"] {
+    for name in ["click.flac", "click.mp3", "click.mp2"] {
         let mut data = support::bytes(name);
         let whole = support::drain(&mut support::open(name).unwrap()).unwrap();
         let mut middle = data.len() / 2;
-        if name == "click.mp3" {
+        if name != "click.flac" {
             // A frame whose header is gone leaves no trace in an MP3; its body does.
             middle += 40
                 + data[middle..]
                     .windows(2)
-                    .position(|window| window == [0xff, 0xfb])
+                    .position(|window| window[0] == 0xff && window[1] >= 0xf0)
                     .unwrap();
         }
         data[middle..middle + 60].fill(0xa5);

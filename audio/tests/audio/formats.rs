@@ -2,7 +2,7 @@
 
 use audio::{Limits, Recording, probe};
 
-mod support;
+use crate::support;
 
 /// file, format, codec, frames of music, whether the probe knows the length, how far the click may be from ffmpeg's.
 const FILES: &[(&str, &str, &str, usize, bool, usize)] = &[
@@ -19,6 +19,7 @@ const FILES: &[(&str, &str, &str, usize, bool, usize)] = &[
     ("alac.m4a", "m4a", "alac", 13_230, true, 0),
     ("alac.caf", "caf", "alac", 13_230, true, 0),
     ("click.mka", "mkv", "flac", 13_230, true, 0),
+    ("clusters.mka", "mkv", "flac", 13_230, true, 0),
     ("flac.oga", "ogg", "flac", 13_230, true, 0),
     ("mulaw.wav", "wav", "pcm_mulaw", 13_230, true, 0),
     ("adpcm.wav", "wav", "adpcm_ima_wav", 14_287, true, 0),

@@ -2,7 +2,7 @@
 
 use audio::{Resampler, downmix};
 
-mod support;
+use crate::support;
 
 fn resample(input: &[f32], from_hz: u32, blocks: impl IntoIterator<Item = usize>) -> Vec<f32> {
     let mut resampler = Resampler::new(from_hz, 22_050).unwrap();
