@@ -1,5 +1,9 @@
 //! `wtt up` as a person runs it: the real program, its real children, killed in every way there is. What becomes of
 //! recordings is tested elsewhere; here no model is installed.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests a failure is the message; clippy.toml exempts only test functions"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};

@@ -242,3 +242,109 @@ impl Control {
         self.held.is_ended()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(12);
+    const STALL: Duration = Duration::from_secs(120);
+
+    fn hold(leases: &Arc<Leases>, sent: Instant, hard_limit: Option<Duration>) -> Hold {
+        let id = TaskId::parse("task").unwrap();
+        leases.hold(Grant {
+            id,
+            token: Token::new("1-x"),
+            lease: LEASE,
+            hard_limit,
+            sent,
+        })
+    }
+
+    fn ending(hold: &Hold) -> Option<Ending> {
+        hold.held.clock.lock().ending
+    }
+
+    #[test]
+    fn a_lease_is_given_up_at_five_sixths_after_the_last_accepted_renewal_was_sent() {
+        let (leases, start) = (Arc::new(Leases::default()), Instant::now());
+        let hold = hold(&leases, start, None);
+        assert_eq!(
+            leases
+                .renewable(start + Duration::from_millis(9_999), STALL)
+                .len(),
+            1
+        );
+        hold.held.renewed(start + Duration::from_secs(5));
+        // An answer that overtook a later one does not turn the clock back.
+        hold.held.renewed(start + Duration::from_secs(1));
+        assert_eq!(
+            leases
+                .renewable(start + Duration::from_millis(14_999), STALL)
+                .len(),
+            1
+        );
+        assert!(
+            leases
+                .renewable(start + Duration::from_secs(15), STALL)
+                .is_empty()
+        );
+        assert_eq!(ending(&hold), Some(Ending::Lost));
+    }
+
+    #[test]
+    fn only_a_running_network_can_stall_and_a_new_step_saves_it() {
+        let (leases, start) = (Arc::new(Leases::default()), Instant::now());
+        let hold = hold(&leases, start, None);
+        let renew = |after: u64| hold.held.renewed(start + Duration::from_secs(after));
+        let live = |after: u64| {
+            leases
+                .renewable(start + Duration::from_secs(after), STALL)
+                .len()
+                == 1
+        };
+        renew(300);
+        assert!(live(300), "no network runs, so none stalls");
+        let control = Control::new(Arc::clone(&hold.held));
+        control.step("inference", 1, 9);
+        control.step("inference", 1, 9);
+        assert!(live(100));
+        assert!(!live(121), "saying the same again is no step");
+        assert_eq!(ending(&hold), Some(Ending::Stalled));
+    }
+
+    #[test]
+    fn a_cancelled_task_is_still_renewed_until_its_end_is_written() {
+        let (leases, start) = (Arc::new(Leases::default()), Instant::now());
+        let hold = hold(&leases, start, None);
+        hold.held.end(Ending::Cancelled);
+        assert_eq!(leases.renewable(start, STALL).len(), 1);
+        assert!(
+            leases.renewable(start + LEASE, STALL).is_empty(),
+            "but never beyond its lease"
+        );
+        assert_eq!(
+            ending(&hold),
+            Some(Ending::Cancelled),
+            "the first reason stands"
+        );
+        drop(hold);
+        assert_eq!(leases.len(), 0);
+    }
+
+    #[test]
+    fn the_running_limit_ends_a_task_whose_lease_lives() {
+        let (leases, start) = (Arc::new(Leases::default()), Instant::now());
+        let hold = hold(&leases, start, Some(Duration::from_secs(600)));
+        hold.held.renewed(start + Duration::from_secs(599));
+        assert_eq!(
+            leases
+                .renewable(start + Duration::from_secs(599), STALL)
+                .len(),
+            1
+        );
+        assert_eq!(ending(&hold), None);
+        leases.renewable(start + Duration::from_secs(600), STALL);
+        assert_eq!(ending(&hold), Some(Ending::TimedOut));
+    }
+}

@@ -1,12 +1,11 @@
 //! From a claim to a stored result, and what becomes of attempts that fail.
 
-mod common;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use common::{Network, Stage, eventually, finished, work_until_cancelled};
+use crate::network::{Network, finished, work_until_cancelled};
+use crate::stage::{Stage, eventually};
 use queue::{DrainTarget, TaskPayload, TaskStatus, WorkerId};
 use worker::Failure;
 
@@ -42,6 +41,7 @@ async fn a_task_is_claimed_transcribed_and_stored() {
 
     let stored = stage.api.stored();
     assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].id, id.as_str());
     assert_eq!(stored[0].parts["midi"].0, "audio/midi");
     assert!(stored[0].parts["midi"].1.starts_with(b"MThd"));
     assert_eq!(

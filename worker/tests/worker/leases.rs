@@ -1,12 +1,11 @@
 //! What ends an attempt before it is done: lost leases, cancels, limits, stalls, stops and outages.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Network, Stage, eventually, finished, hang_until_cancelled, work_until_cancelled};
+use crate::network::{Network, finished, hang_until_cancelled, work_until_cancelled};
+use crate::stage::{Stage, eventually};
 use queue::testing::RedisServer;
 use queue::{CancelAnswer, CancelKind, ReapOptions, TaskStatus, WorkerId};
 

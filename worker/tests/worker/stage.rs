@@ -1,12 +1,5 @@
 //! A worker under test: a real Redis of its own, an API that is only its two worker routes, and a network that does what
 //! the test tells it.
-#![expect(
-    dead_code,
-    reason = "each test file is a program of its own and uses another part of this"
-)]
-
-mod api;
-mod network;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +13,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use worker::{Config, Stop, Timing};
 
-pub(crate) use api::{FakeApi, StoredResult};
-pub(crate) use network::{Network, finished, hang_until_cancelled, work_until_cancelled};
+use crate::api::FakeApi;
+use crate::network::Network;
 
 /// Nothing here takes long; a busy machine may.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);

@@ -1,0 +1,11 @@
+//! The worker against a real Redis, the API's two routes and a network that follows a script.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in tests a failure is the message; clippy.toml exempts only test functions"
+)]
+
+mod api;
+mod leases;
+mod network;
+mod results;
+mod stage;
