@@ -156,12 +156,16 @@ fn read_claim(fields: &[Answer]) -> Result<Claim, Error> {
 
 /// The nonce becomes part of the token, so it must be hard to guess.
 fn check_nonce(nonce: &str) -> Result<(), Error> {
-    if (16..=64).contains(&nonce.len()) && nonce.bytes().all(|b| b.is_ascii_alphanumeric()) {
+    if (16..=64).contains(&nonce.len())
+        && nonce
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    {
         return Ok(());
     }
     Err(Error::Invalid {
         what: "nonce",
         value: nonce.to_owned(),
-        rule: "16 to 64 letters and digits; use ClaimRequest::nonce()",
+        rule: "16 to 64 of 0-9 A-Z a-z -; use ClaimRequest::nonce()",
     })
 }

@@ -10,7 +10,11 @@ local function expire(id, now, o, r)
   local status = status_of(h[1], h[2])
   -- A waiting id is here because a bare RPOPLPUSH moved it, unless it also waits where it should.
   local stray = status == 'pending' and (C('ZSCORE', DELAYED, id) or C('SISMEMBER', PARKED, id) == 1)
-  if stray or (status ~= 'processing' and status ~= 'pending') then r.ghosts = r.ghosts + 1; return end
+  if stray or (status ~= 'processing' and status ~= 'pending') then
+    r.ghosts = r.ghosts + 1
+    if stray then count(id, '') end
+    return
+  end
   r.expired = r.expired + 1
   if h[3] then finish_cancelled(id, now, o.ttl); return end
   local crashes, solo, retries = num(h[7], 0) + 1, num(h[8], 0), num(h[5], 0)
@@ -49,7 +53,9 @@ local function adopt(now, grace)
   for _, id in ipairs(C('LRANGE', PROCESSING, 0, ADOPT_LOOK - 1)) do
     if not C('ZSCORE', LEASES, id) then
       C('ZADD', LEASES, I(now + grace), id)
-      if C('EXISTS', task(id)) == 1 then count(id, 'inflight') end
+      local h = fields(id, 'status', 'payload')
+      local status = status_of(h[1], h[2])
+      if status == 'pending' or status == 'processing' then count(id, 'inflight') end
       n = n + 1
     end
   end

@@ -3,9 +3,13 @@
 
 mod cancel_park;
 mod enqueue_claim;
+mod events;
 mod finish;
+mod heartbeat;
 mod history;
+mod isolation;
 mod outage;
 mod reap;
 mod seed_era;
 mod support;
+mod workers;

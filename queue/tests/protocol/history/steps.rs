@@ -1,112 +1,14 @@
-//! Random histories: workers crash, pause and come back, replies are lost, owners cancel, park and replay, old clients move
-//! ids by hand. After each few steps the invariants hold; then faults end, and every task ends.
-//!
-//! `QUEUE_TEST_SEED=N` repeats a run, `QUEUE_TEST_HISTORIES=N` makes it longer.
-
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+//! The steps of a history: what workers, owners, reapers and old clients do, and what each answer must be.
 
 use queue::*;
-use rand::rngs::StdRng;
+use rand::Rng;
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
 
+use super::{CANCELS, History, Known, Worker};
 use crate::support::*;
 
-const STEPS: usize = 200;
-const CANCELS: [&str; 3] = ["cancelled", "deadline", "queue_deadline"];
-
-struct Worker {
-    name: String,
-    slots: u32,
-    held: Vec<Claim>,
-}
-
-/// What the test knows without asking Redis.
-#[derive(Default)]
-struct Known {
-    life: u64,
-    attempt: u32,
-    /// Of the last claim, until it was lost or handed back.
-    owner: Option<(Token, bool)>,
-    solo_crashes: u32,
-    records: BTreeMap<u64, u32>,
-}
-
-struct History {
-    b: Bench,
-    rng: StdRng,
-    queues: [QueueName; 2],
-    known: BTreeMap<String, Known>,
-    workers: Vec<Worker>,
-    zombies: Vec<Claim>,
-    boots: u32,
-    last_number: u64,
-    /// Second copies of an id make the sums of the scaler vague; most histories have none.
-    copies: bool,
-}
-
-struct Seed(u64);
-
-impl Drop for Seed {
-    #[expect(clippy::print_stderr, reason = "the seed of a failed run")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("repeat with QUEUE_TEST_SEED={}", self.0);
-        }
-    }
-}
-
-async fn histories(salt: u64) {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
-    };
-    let first = number("QUEUE_TEST_SEED").unwrap_or_else(|| rand::random::<u32>().into());
-    let b = bench().await;
-    for n in 0..number("QUEUE_TEST_HISTORIES").unwrap_or(50) {
-        let seed = Seed(first + n);
-        let _: String = b.cmd(&["FLUSHALL"]).await;
-        b.clock.store(START_MS, std::sync::atomic::Ordering::SeqCst);
-        let mut rng = StdRng::seed_from_u64(seed.0.wrapping_mul(2).wrapping_add(salt));
-        let copies = rng.random_bool(0.2);
-        let queues = [QueueName::default(), QueueName::parse("gpu").unwrap()];
-        let mut h = History {
-            b: b.clone(),
-            rng,
-            queues,
-            known: BTreeMap::new(),
-            workers: vec![],
-            zombies: vec![],
-            boots: 0,
-            last_number: 0,
-            copies,
-        };
-        for _ in 0..4 {
-            h.boot();
-        }
-        for step in 0..STEPS {
-            h.step().await;
-            if step % 4 == 0 {
-                h.check().await;
-            }
-        }
-        h.drain().await;
-    }
-}
-
-#[tokio::test]
-async fn random_histories_even() {
-    histories(0).await;
-}
-
-#[tokio::test]
-async fn random_histories_odd() {
-    histories(1).await;
-}
-
 impl History {
-    fn boot(&mut self) {
+    pub(super) fn boot(&mut self) {
         self.boots += 1;
         let slots = self.rng.random_range(1..=3);
         self.workers.push(Worker {
@@ -132,7 +34,7 @@ impl History {
             .is_some_and(|(token, _)| *token == claim.token)
     }
 
-    async fn step(&mut self) {
+    pub(super) async fn step(&mut self) {
         let w = self.rng.random_range(0..self.workers.len());
         match self.rng.random_range(0..100) {
             0..=17 => self.enqueue().await,
@@ -395,7 +297,7 @@ impl History {
         }
     }
 
-    async fn reap(&mut self) {
+    pub(super) async fn reap(&mut self) {
         self.b.reap().await;
         self.after_reap().await;
     }
@@ -472,7 +374,7 @@ impl History {
         }
     }
 
-    async fn read_outbox(&mut self) {
+    pub(super) async fn read_outbox(&mut self) {
         let most = self.rng.random_range(1..20);
         let entries = self.b.queue.results(most).await.unwrap();
         for entry in &entries {
@@ -495,190 +397,6 @@ impl History {
                 .await
                 .unwrap(),
             entries.len()
-        );
-    }
-
-    async fn check(&mut self) {
-        let b = &self.b;
-        let mut places: HashMap<String, Vec<String>> = HashMap::new();
-        for base in ["task:queue", "task:queue:gpu"] {
-            for suffix in ["", ":high", ":low", ":alone"] {
-                for name in b.list(&format!("{base}{suffix}")).await {
-                    places
-                        .entry(name)
-                        .or_default()
-                        .push(format!("ready{suffix}"));
-                }
-            }
-        }
-        let processing: BTreeSet<String> = b.list("task:processing").await.into_iter().collect();
-        let leases: BTreeSet<String> = b.cmd(&["ZRANGE", "task:processing:time", "0", "-1"]).await;
-        let delayed: BTreeSet<String> = b.cmd(&["ZRANGE", "task:delayed", "0", "-1"]).await;
-        let parked: BTreeSet<String> = b.cmd(&["SMEMBERS", "task:parked"]).await;
-        let dead: BTreeSet<String> = b.list("task:failed").await.into_iter().collect();
-        let waiting = b.queue.results(100_000).await.unwrap();
-        let (mut work, mut inflight) = (
-            BTreeMap::<String, u64>::new(),
-            BTreeMap::<String, u64>::new(),
-        );
-        let mut should_be_dead = BTreeSet::new();
-        for (name, known) in &self.known {
-            let h = b.hash(&format!("task:{name}")).await;
-            let ready = places.get(name).map_or(&[][..], Vec::as_slice);
-            let status = h["status"].as_str();
-            let about = || {
-                format!(
-                    "{name} {h:?} {ready:?} processing {} lease {}",
-                    processing.contains(name),
-                    leases.contains(name)
-                )
-            };
-            assert_eq!(h["attempt"], known.attempt.to_string(), "S6 {}", about());
-            assert_eq!(h["life"], known.life.to_string());
-            assert_eq!(
-                h["solo_crashes"],
-                known.solo_crashes.to_string(),
-                "{}",
-                about()
-            );
-            let records = waiting
-                .iter()
-                .filter(|entry| entry.id.as_str() == name && entry.life == known.life)
-                .count() as u32
-                + known.records.get(&known.life).copied().unwrap_or(0);
-            let is_final = matches!(status, "completed" | "failed");
-            assert_eq!(records, u32::from(is_final), "S3 {}", about());
-            assert_eq!(status == "processing", known.owner.is_some(), "{}", about());
-            let strayed = !self.copies && status == "pending" && processing.contains(name);
-            match status {
-                "pending" => {
-                    let homes = usize::from(!ready.is_empty())
-                        + usize::from(delayed.contains(name))
-                        + usize::from(parked.contains(name))
-                        + usize::from(processing.contains(name));
-                    assert!(homes >= 1, "S1 {}", about());
-                    if !self.copies {
-                        assert_eq!((homes, ready.len() <= 1), (1, true), "{}", about());
-                        assert_eq!(
-                            parked.contains(name),
-                            h.contains_key("parked"),
-                            "{}",
-                            about()
-                        );
-                        assert!(
-                            ready.is_empty() || (ready == ["ready:alone"]) == (h["crashes"] != "0"),
-                            "{}",
-                            about()
-                        );
-                    }
-                }
-                "processing" => assert!(
-                    processing.contains(name) && leases.contains(name),
-                    "S2 {}",
-                    about()
-                ),
-                _ if !self.copies => assert!(
-                    !processing.contains(name) && !leases.contains(name),
-                    "S4 {}",
-                    about()
-                ),
-                _ => {}
-            }
-            if status == "failed" && !CANCELS.contains(&h["error_kind"].as_str()) {
-                should_be_dead.insert(name.clone());
-            }
-            if h.get("error_kind").is_some_and(|kind| kind == "poison") && status == "failed" {
-                assert_eq!(known.solo_crashes, 3, "innocent: {}", about());
-            }
-            if status == "processing" || (strayed && leases.contains(name)) {
-                *inflight.entry(h["queue"].clone()).or_default() += 1;
-            } else if !ready.is_empty() || strayed {
-                *work
-                    .entry(format!("{}/{}", h["queue"], h["model"]))
-                    .or_default() += h["audio_ms"].parse::<u64>().unwrap();
-            }
-        }
-        assert_eq!(dead, should_be_dead, "S7");
-        if !self.copies {
-            let read = |sums: BTreeMap<String, String>| -> BTreeMap<String, u64> {
-                sums.into_iter()
-                    .map(|(field, sum)| (field, sum.parse().unwrap()))
-                    .collect()
-            };
-            assert_eq!(read(b.hash("task:work").await), work);
-            assert_eq!(read(b.hash("task:inflight").await), inflight);
-        }
-    }
-
-    /// No new faults, honest workers: every task ends (L1).
-    async fn drain(&mut self) {
-        for name in self.known.keys() {
-            self.b.queue.unpark(&id(name)).await.unwrap();
-        }
-        self.workers.clear();
-        let mut rounds = 0;
-        loop {
-            self.b.advance(2_000);
-            self.reap().await;
-            let honest = format!("honest-{}", rounds % 2);
-            let mut held = Vec::new();
-            while held.len() < 2 {
-                let asked = ClaimRequest {
-                    queues: self.queues.to_vec(),
-                    held: held.len() as u32,
-                    slots: 2,
-                    ..request(&honest)
-                };
-                match self.b.queue.claim(&asked).await.unwrap() {
-                    ClaimAnswer::Claimed(claim) => held.push(claim),
-                    ClaimAnswer::Again => {}
-                    _ => break,
-                }
-            }
-            for claim in held {
-                let known = self.known.get_mut(claim.id.as_str()).unwrap();
-                assert!(known.owner.is_none(), "{} is claimed twice", claim.id);
-                known.attempt = claim.attempt;
-                assert_eq!(
-                    self.b.queue.complete(&completion(&claim)).await.unwrap(),
-                    Completed::Done
-                );
-            }
-            let ids: Vec<TaskId> = self.known.keys().map(|name| id(name)).collect();
-            let all = self.b.queue.snapshots(&ids).await.unwrap();
-            let open: Vec<_> = all
-                .iter()
-                .flatten()
-                .filter(|t| matches!(t.status, TaskStatus::Pending | TaskStatus::Processing))
-                .collect();
-            if open.is_empty() {
-                break;
-            }
-            rounds += 1;
-            assert!(rounds < 400, "L1: never ends: {open:?}");
-        }
-        self.b.advance_reaping(24_000).await;
-        self.check().await;
-        while !self.b.queue.results(1).await.unwrap().is_empty() {
-            self.read_outbox().await;
-        }
-        for key in [
-            "task:processing",
-            "task:processing:time",
-            "task:delayed",
-            "task:parked",
-            "task:work",
-            "task:inflight",
-        ] {
-            assert_eq!(self.b.cmd::<u64>(&["EXISTS", key]).await, 0, "{key}");
-        }
-        let report = self.b.queue.fsck().await.unwrap();
-        assert_eq!(
-            report,
-            FsckReport {
-                tasks: self.known.len() as u64,
-                ..FsckReport::default()
-            }
         );
     }
 }
