@@ -63,7 +63,10 @@ impl Keys {
     }
 }
 
-fn add<'a>(digests: &mut Vec<[u8; 32]>, keys: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
+fn add<'a>(
+    digests: &mut Vec<[u8; 32]>,
+    keys: impl Iterator<Item = &'a str>,
+) -> Result<(), ConfigError> {
     let before = digests.len();
     for key in keys.map(str::trim).filter(|key| !key.is_empty()) {
         if key.len() < SHORTEST_KEY {
@@ -78,7 +81,11 @@ fn add<'a>(digests: &mut Vec<[u8; 32]>, keys: impl Iterator<Item = &'a str>) -> 
 }
 
 /// Middleware: lets a request through that carries a known key, and tells handlers who it is.
-pub(crate) async fn require_key(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn require_key(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let principal = if state.keys.is_open() {
         Principal("anonymous".into())
     } else {
@@ -87,7 +94,8 @@ pub(crate) async fn require_key(State(state): State<AppState>, mut request: Requ
             return ApiError::new(Code::KeyMissing, detail).into_response();
         };
         let Some(principal) = state.keys.principal(key) else {
-            return ApiError::new(Code::KeyInvalid, "the API key is not known to this server").into_response();
+            return ApiError::new(Code::KeyInvalid, "the API key is not known to this server")
+                .into_response();
         };
         principal
     };

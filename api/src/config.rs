@@ -163,7 +163,9 @@ pub enum ConfigError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("an API key of {0} characters is too short: use at least 16 characters, for example from `openssl rand -hex 24`")]
+    #[error(
+        "an API key of {0} characters is too short: use at least 16 characters, for example from `openssl rand -hex 24`"
+    )]
     ShortKey(usize),
     #[error("the API key setting is empty: remove it, or set a key")]
     NoKey,

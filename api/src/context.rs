@@ -27,7 +27,10 @@ pub(crate) fn current() -> Option<RequestContext> {
 
 /// Middleware: takes the client's request id where it is sane, makes one where not, and sends it back.
 pub(crate) async fn with_context(request: Request, next: Next) -> Response {
-    let sent = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let sent = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
     let id = match sent {
         Some(id) if is_sane(id) => id.to_owned(),
         _ => uuid::Uuid::now_v7().to_string(),
@@ -41,7 +44,13 @@ pub(crate) async fn with_context(request: Request, next: Next) -> Response {
         .instrument(span.clone())
         .await;
     let elapsed_ms = started.elapsed().as_millis();
-    span.in_scope(|| tracing::debug!(http.status = response.status().as_u16(), elapsed_ms, "answered"));
+    span.in_scope(|| {
+        tracing::debug!(
+            http.status = response.status().as_u16(),
+            elapsed_ms,
+            "answered"
+        )
+    });
     if let Ok(header) = header {
         response.headers_mut().insert(REQUEST_ID, header);
     }

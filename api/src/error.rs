@@ -104,9 +104,10 @@ impl ApiError {
         };
         match code.status() {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => error.retry_after(5),
-            StatusCode::UNAUTHORIZED => {
-                error.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"whatsthetab\""))
-            }
+            StatusCode::UNAUTHORIZED => error.header(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"whatsthetab\""),
+            ),
             _ => error,
         }
     }
@@ -114,7 +115,10 @@ impl ApiError {
     /// A failure of ours: the cause goes to the log, the client learns that it happened and the request id.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(cause = %cause, "request failed");
-        Self::new(Code::Internal, "the server failed to answer; quote the request id when you report it")
+        Self::new(
+            Code::Internal,
+            "the server failed to answer; quote the request id when you report it",
+        )
     }
 
     pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -148,7 +152,11 @@ impl ApiError {
         body.insert("code".into(), code.into());
         body.insert("detail".into(), self.detail.as_str().into());
         if !self.errors.is_empty() {
-            let errors = self.errors.iter().map(|error| serde_json::json!(error)).collect();
+            let errors = self
+                .errors
+                .iter()
+                .map(|error| serde_json::json!(error))
+                .collect();
             body.insert("errors".into(), Value::Array(errors));
         }
         body.extend(self.members.clone());
@@ -185,7 +193,10 @@ impl From<crate::db::Error> for ApiError {
     fn from(error: crate::db::Error) -> Self {
         if error.is_unavailable() {
             tracing::warn!(cause = %error, "the database cannot be reached");
-            return Self::new(Code::DatabaseUnavailable, "the database cannot be reached; try again soon");
+            return Self::new(
+                Code::DatabaseUnavailable,
+                "the database cannot be reached; try again soon",
+            );
         }
         Self::internal(error)
     }
@@ -195,7 +206,10 @@ impl From<queue::Error> for ApiError {
     fn from(error: queue::Error) -> Self {
         if error.is_unavailable() || error.is_refused() {
             tracing::warn!(cause = %error, "the queue cannot be reached");
-            return Self::new(Code::QueueUnavailable, "the queue cannot be reached; try again soon");
+            return Self::new(
+                Code::QueueUnavailable,
+                "the queue cannot be reached; try again soon",
+            );
         }
         Self::internal(error)
     }
@@ -204,7 +218,10 @@ impl From<queue::Error> for ApiError {
 impl From<crate::objects::Error> for ApiError {
     fn from(error: crate::objects::Error) -> Self {
         tracing::error!(cause = %error, "the object store failed");
-        Self::new(Code::StorageUnavailable, "the object store cannot be reached; try again soon")
+        Self::new(
+            Code::StorageUnavailable,
+            "the object store cannot be reached; try again soon",
+        )
     }
 }
 
@@ -218,7 +235,10 @@ impl From<audio::Error> for ApiError {
             "audio_limits" => Code::AudioLimits,
             "audio_unreadable" => {
                 tracing::error!(cause = %error, "a stored recording cannot be read");
-                return Self::new(Code::StorageUnavailable, "the stored recording cannot be read; try again soon");
+                return Self::new(
+                    Code::StorageUnavailable,
+                    "the stored recording cannot be read; try again soon",
+                );
             }
             _ => return Self::internal(error),
         };
@@ -243,6 +263,9 @@ mod tests {
     fn unavailable_answers_say_when_to_come_back() {
         let response = ApiError::new(Code::QueueFull, "full").into_response();
         assert!(response.headers().contains_key(header::RETRY_AFTER));
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
     }
 }

@@ -11,18 +11,18 @@ use crate::error::{ApiError, Code};
 
 #[derive(Debug, FromRequest)]
 #[from_request(via(axum::Json), rejection(ApiError))]
-pub struct Json<T>(pub T);
+pub(crate) struct Json<T>(pub(crate) T);
 
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(ApiError))]
-pub struct Query<T>(pub T);
+pub(crate) struct Query<T>(pub(crate) T);
 
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
-pub struct Path<T>(pub T);
+pub(crate) struct Path<T>(pub(crate) T);
 
 /// Multipart bodies.
-pub struct Multipart(pub axum::extract::Multipart);
+pub(crate) struct Multipart(pub(crate) axum::extract::Multipart);
 
 impl<T: serde::Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -34,7 +34,9 @@ impl<S: Send + Sync> FromRequest<S> for Multipart {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(axum::extract::Multipart::from_request(request, state).await?))
+        Ok(Self(
+            axum::extract::Multipart::from_request(request, state).await?,
+        ))
     }
 }
 
@@ -42,7 +44,10 @@ impl From<MultipartRejection> for ApiError {
     fn from(rejection: MultipartRejection) -> Self {
         Self::new(
             Code::MediaTypeUnsupported,
-            format!("send the recording as multipart/form-data: {}", rejection.body_text()),
+            format!(
+                "send the recording as multipart/form-data: {}",
+                rejection.body_text()
+            ),
         )
     }
 }
@@ -53,10 +58,16 @@ impl From<MultipartError> for ApiError {
             return late();
         }
         match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::new(Code::BodyTooLarge, "the multipart body is larger than allowed"),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(
+                Code::BodyTooLarge,
+                "the multipart body is larger than allowed",
+            ),
             StatusCode::INTERNAL_SERVER_ERROR => {
                 // The body ended early or the connection broke: nobody may be left to read this.
-                Self::new(Code::MultipartMalformed, "the multipart body ended before it was complete")
+                Self::new(
+                    Code::MultipartMalformed,
+                    "the multipart body ended before it was complete",
+                )
             }
             _ => Self::new(Code::MultipartMalformed, error.body_text()),
         }
@@ -66,9 +77,10 @@ impl From<MultipartError> for ApiError {
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         match rejection {
-            JsonRejection::MissingJsonContentType(_) => {
-                Self::new(Code::MediaTypeUnsupported, "send `Content-Type: application/json`")
-            }
+            JsonRejection::MissingJsonContentType(_) => Self::new(
+                Code::MediaTypeUnsupported,
+                "send `Content-Type: application/json`",
+            ),
             JsonRejection::BytesRejection(rejection) => rejection.into(),
             other => Self::new(Code::JsonMalformed, other.body_text()),
         }
@@ -81,7 +93,9 @@ impl From<BytesRejection> for ApiError {
             return late();
         }
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::new(Code::BodyTooLarge, "the body is larger than allowed"),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Self::new(Code::BodyTooLarge, "the body is larger than allowed")
+            }
             _ => Self::new(Code::RequestMalformed, rejection.body_text()),
         }
     }
@@ -113,5 +127,8 @@ fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn late() -> ApiError {
-    ApiError::new(Code::BodyTimeout, "the body did not arrive in the time allowed for it")
+    ApiError::new(
+        Code::BodyTimeout,
+        "the body did not arrive in the time allowed for it",
+    )
 }

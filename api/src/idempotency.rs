@@ -17,7 +17,11 @@ pub(crate) enum Taken {
     /// The first request: it holds the key until it is answered or dropped.
     Ours(Held),
     /// A repetition, to be compared with the first one.
-    Answered { request_sha256: String, transcription_id: String, answer: String },
+    Answered {
+        request_sha256: String,
+        transcription_id: String,
+        answer: String,
+    },
 }
 
 /// Holds a key; dropped before `done`, it gives the key back.
@@ -29,12 +33,20 @@ pub(crate) struct Held {
 
 /// The key of a request, if it sent one: bare, or quoted as the draft standard has it.
 pub(crate) fn key_of(headers: &HeaderMap) -> ApiResult<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     let key = value.to_str().unwrap_or_default().trim();
-    let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
-    let sane = !key.is_empty() && key.len() <= LONGEST_KEY && key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let key = key
+        .strip_prefix('"')
+        .and_then(|key| key.strip_suffix('"'))
+        .unwrap_or(key);
+    let sane = !key.is_empty()
+        && key.len() <= LONGEST_KEY
+        && key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     if !sane || key.contains('"') {
-        let detail = format!("the Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters");
+        let detail =
+            format!("the Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters");
         return Err(ApiError::new(Code::IdempotencyKeyInvalid, detail));
     }
     Ok(Some(key.to_owned()))
@@ -44,26 +56,46 @@ pub(crate) async fn take(state: &AppState, principal: &Principal, key: String) -
     let now = now_ms();
     let stale = now.saturating_sub(state.config.limits.body_deadline_seconds * 1000 + SLACK_MS);
     let expired = now.saturating_sub(state.config.timing.idempotency_seconds * 1000);
-    match state.db.take_key(&principal.0, &key, now, stale, expired).await? {
-        Remembered::Ours => Ok(Taken::Ours(Held { state: Some(state.clone()), principal: principal.clone(), key })),
+    match state
+        .db
+        .take_key(&principal.0, &key, now, stale, expired)
+        .await?
+    {
+        Remembered::Ours => Ok(Taken::Ours(Held {
+            state: Some(state.clone()),
+            principal: principal.clone(),
+            key,
+        })),
         Remembered::Running => {
             let detail = "the first request with this Idempotency-Key has not been answered yet";
             Err(ApiError::new(Code::IdempotencyInProgress, detail).retry_after(2))
         }
-        Remembered::Answered { request_sha256, transcription_id, answer } => {
-            Ok(Taken::Answered { request_sha256, transcription_id, answer })
-        }
+        Remembered::Answered {
+            request_sha256,
+            transcription_id,
+            answer,
+        } => Ok(Taken::Answered {
+            request_sha256,
+            transcription_id,
+            answer,
+        }),
     }
 }
 
 pub(crate) fn reused() -> ApiError {
-    let detail = "this Idempotency-Key was used with another request; take a new key for a new request";
+    let detail =
+        "this Idempotency-Key was used with another request; take a new key for a new request";
     ApiError::new(Code::IdempotencyKeyReused, detail)
 }
 
 impl Held {
     /// What to store beside the row.
-    pub(crate) fn answered(&self, request_sha256: String, transcription_id: &str, answer: String) -> Answered {
+    pub(crate) fn answered(
+        &self,
+        request_sha256: String,
+        transcription_id: &str,
+        answer: String,
+    ) -> Answered {
         Answered {
             principal: self.principal.0.to_string(),
             key: self.key.clone(),
@@ -81,7 +113,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let (Some(state), Ok(runtime)) = (self.state.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(state), Ok(runtime)) = (self.state.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
         let (principal, key) = (self.principal.clone(), std::mem::take(&mut self.key));
         runtime.spawn(async move {
             if let Err(error) = state.db.release_key(&principal.0, &key).await {
@@ -97,7 +132,10 @@ mod tests {
 
     fn read(value: &'static [u8]) -> Result<Option<String>, Code> {
         let mut headers = HeaderMap::new();
-        headers.insert("idempotency-key", axum::http::HeaderValue::from_bytes(value).unwrap());
+        headers.insert(
+            "idempotency-key",
+            axum::http::HeaderValue::from_bytes(value).unwrap(),
+        );
         key_of(&headers).map_err(|error| error.code)
     }
 

@@ -12,29 +12,70 @@ use crate::state::AppState;
 
 /// Method, path, and what it does.
 pub const ROUTES: &[(&str, &str, &str)] = &[
-    ("POST", "/api/v1/transcriptions", "upload a recording (multipart: audio, options)"),
-    ("GET", "/api/v1/transcriptions", "list, newest first (state, limit, cursor)"),
-    ("GET", "/api/v1/transcriptions/{id}", "one transcription with its progress"),
-    ("GET", "/api/v1/transcriptions/{id}/events", "its progress as server-sent events"),
-    ("POST", "/api/v1/transcriptions/{id}/cancel", "ask for its end"),
-    ("POST", "/api/v1/transcriptions/{id}/retry", "run a failed or cancelled one again"),
-    ("DELETE", "/api/v1/transcriptions/{id}", "delete it with everything stored for it"),
+    (
+        "POST",
+        "/api/v1/transcriptions",
+        "upload a recording (multipart: audio, options)",
+    ),
+    (
+        "GET",
+        "/api/v1/transcriptions",
+        "list, newest first (state, limit, cursor)",
+    ),
+    (
+        "GET",
+        "/api/v1/transcriptions/{id}",
+        "one transcription with its progress",
+    ),
+    (
+        "GET",
+        "/api/v1/transcriptions/{id}/events",
+        "its progress as server-sent events",
+    ),
+    (
+        "POST",
+        "/api/v1/transcriptions/{id}/cancel",
+        "ask for its end",
+    ),
+    (
+        "POST",
+        "/api/v1/transcriptions/{id}/retry",
+        "run a failed or cancelled one again",
+    ),
+    (
+        "DELETE",
+        "/api/v1/transcriptions/{id}",
+        "delete it with everything stored for it",
+    ),
     ("GET", "/api/v1/transcriptions/{id}/files", "its files"),
-    ("GET", "/api/v1/transcriptions/{id}/files/{name}", "midi, notes.json, notes.csv, roll.svg or source"),
+    (
+        "GET",
+        "/api/v1/transcriptions/{id}/files/{name}",
+        "midi, notes.json, notes.csv, roll.svg or source",
+    ),
     ("GET", "/api/v1/models", "models and their options"),
     ("GET", "/version", "the server's version"),
     ("GET", "/livez", "is it alive"),
     ("GET", "/readyz", "can it serve"),
     ("GET", "/startupz", "has it started"),
-    ("POST", "/transcribe/upload/", "the first version's upload; /transcribe/ has the rest of its routes"),
+    (
+        "POST",
+        "/transcribe/upload/",
+        "the first version's upload; /transcribe/ has the rest of its routes",
+    ),
 ];
 
 pub(crate) fn router() -> Router<AppState> {
-    Router::new().route("/", get(show_routes)).route("/version", get(show_version))
+    Router::new()
+        .route("/", get(show_routes))
+        .route("/version", get(show_version))
 }
 
 async fn show_routes(headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     let vary = [(header::VARY, "accept")];
     if accept.contains("text/html") {
         (vary, Html(page())).into_response()
@@ -72,7 +113,9 @@ fn page() -> String {
          <pre>curl -F audio=@recording.mp3 http://HOST:PORT/api/v1/transcriptions</pre><table>",
     );
     for (method, path, about) in ROUTES {
-        page.push_str(&format!("<tr><td>{method}<td><code>{path}</code><td>{about}</tr>"));
+        page.push_str(&format!(
+            "<tr><td>{method}<td><code>{path}</code><td>{about}</tr>"
+        ));
     }
     page.push_str("</table></html>\n");
     page

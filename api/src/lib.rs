@@ -59,7 +59,12 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
     };
     let shutdown = CancellationToken::new();
     let state = AppState::open(config, shutdown.clone()).await?;
-    Ok(Bound { listener, admin, state, shutdown })
+    Ok(Bound {
+        listener,
+        admin,
+        state,
+        shutdown,
+    })
 }
 
 impl Bound {
@@ -78,7 +83,12 @@ impl Bound {
 
     /// Answers requests and runs the loops until `shutdown`, then ends both.
     pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, admin, state, shutdown: ours } = self;
+        let Self {
+            listener,
+            admin,
+            state,
+            shutdown: ours,
+        } = self;
         let times = serve::Times {
             header: Duration::from_secs(state.config.limits.header_timeout_seconds),
             grace: Duration::from_secs(state.config.timing.shutdown_grace_seconds),
@@ -116,5 +126,7 @@ impl Bound {
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}; is it in use?"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address}; is it in use?"))
 }

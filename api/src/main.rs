@@ -22,8 +22,14 @@ struct Cli {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if cli.log_json { logs.json().init() } else { logs.init() }
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if cli.log_json {
+        logs.json().init()
+    } else {
+        logs.init()
+    }
 
     let shutdown = CancellationToken::new();
     tokio::spawn(end_on_signal(shutdown.clone()));
@@ -37,7 +43,10 @@ async fn main() -> ExitCode {
 }
 
 async fn end_on_signal(shutdown: CancellationToken) {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::warn!("signals cannot be caught; only SIGKILL will end this process");
         return;
     };

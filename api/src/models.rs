@@ -27,16 +27,40 @@ struct Setting {
 }
 
 enum Kind {
-    Number { least: f64, most: f64, default: Option<f64> },
-    Boolean { default: bool },
+    Number {
+        least: f64,
+        most: f64,
+        default: Option<f64>,
+    },
+    Boolean {
+        default: bool,
+    },
 }
 
-const fn number(name: &'static str, least: f64, most: f64, default: Option<f64>, about: &'static str) -> Setting {
-    Setting { name, kind: Kind::Number { least, most, default }, about }
+const fn number(
+    name: &'static str,
+    least: f64,
+    most: f64,
+    default: Option<f64>,
+    about: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        kind: Kind::Number {
+            least,
+            most,
+            default,
+        },
+        about,
+    }
 }
 
 const fn boolean(name: &'static str, default: bool, about: &'static str) -> Setting {
-    Setting { name, kind: Kind::Boolean { default }, about }
+    Setting {
+        name,
+        kind: Kind::Boolean { default },
+        about,
+    }
 }
 
 const KNOWN: &[Known] = &[Known {
@@ -44,15 +68,63 @@ const KNOWN: &[Known] = &[Known {
     description: "Light, any instrument, several notes at once, with pitch bends.",
     licence: "Apache-2.0",
     options: &[
-        number("onset_threshold", 0.0, 1.0, Some(0.5), "How sure the network must be that a note starts."),
-        number("frame_threshold", 0.0, 1.0, Some(0.3), "How sure the network must be that a note sounds."),
-        number("minimum_note_length", 0.0, 60_000.0, Some(127.7), "Shorter notes are dropped (milliseconds)."),
-        number("minimum_frequency", 0.0, 22_050.0, None, "Lower notes are dropped (Hz)."),
-        number("maximum_frequency", 0.0, 22_050.0, None, "Higher notes are dropped (Hz)."),
-        boolean("melodia", true, "Look for notes without a clear start, too."),
-        boolean("inferred_onsets", true, "Infer starts from jumps in loudness, too."),
-        boolean("multiple_pitch_bends", false, "Bend overlapping notes one by one."),
-        number("midi_tempo", 1.0, 1_000.0, Some(120.0), "Tempo written into the MIDI file (BPM)."),
+        number(
+            "onset_threshold",
+            0.0,
+            1.0,
+            Some(0.5),
+            "How sure the network must be that a note starts.",
+        ),
+        number(
+            "frame_threshold",
+            0.0,
+            1.0,
+            Some(0.3),
+            "How sure the network must be that a note sounds.",
+        ),
+        number(
+            "minimum_note_length",
+            0.0,
+            60_000.0,
+            Some(127.7),
+            "Shorter notes are dropped (milliseconds).",
+        ),
+        number(
+            "minimum_frequency",
+            0.0,
+            22_050.0,
+            None,
+            "Lower notes are dropped (Hz).",
+        ),
+        number(
+            "maximum_frequency",
+            0.0,
+            22_050.0,
+            None,
+            "Higher notes are dropped (Hz).",
+        ),
+        boolean(
+            "melodia",
+            true,
+            "Look for notes without a clear start, too.",
+        ),
+        boolean(
+            "inferred_onsets",
+            true,
+            "Infer starts from jumps in loudness, too.",
+        ),
+        boolean(
+            "multiple_pitch_bends",
+            false,
+            "Bend overlapping notes one by one.",
+        ),
+        number(
+            "midi_tempo",
+            1.0,
+            1_000.0,
+            Some(120.0),
+            "Tempo written into the MIDI file (BPM).",
+        ),
     ],
 }];
 
@@ -71,9 +143,16 @@ pub struct Models(Arc<Vec<Model>>);
 impl Models {
     /// Reads `model=queue,...`; a name alone uses the queue `default`.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let fail = |problem: String| ConfigError::Models { value: text.to_owned(), problem };
+        let fail = |problem: String| ConfigError::Models {
+            value: text.to_owned(),
+            problem,
+        };
         let mut models: Vec<Model> = Vec::new();
-        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        for entry in text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+        {
             let (name, queue) = entry.split_once('=').unwrap_or((entry, "default"));
             let name = name.trim();
             if name.is_empty() || models.iter().any(|model| model.name == name) {
@@ -81,7 +160,11 @@ impl Models {
             }
             let queue = QueueName::parse(queue.trim()).map_err(|error| fail(error.to_string()))?;
             let known = KNOWN.iter().find(|known| known.name == name);
-            models.push(Model { name: name.to_owned(), queue, known });
+            models.push(Model {
+                name: name.to_owned(),
+                queue,
+                known,
+            });
         }
         if models.is_empty() {
             return Err(fail("name at least one model".to_owned()));
@@ -101,8 +184,11 @@ impl Models {
     pub fn require(&self, name: &str) -> ApiResult<&Model> {
         self.find(name).ok_or_else(|| {
             let names: Vec<&str> = self.0.iter().map(|model| model.name.as_str()).collect();
-            ApiError::new(Code::ModelUnknown, format!("no model `{name}` here; on offer: {}", names.join(", ")))
-                .field("/model", "unknown model")
+            ApiError::new(
+                Code::ModelUnknown,
+                format!("no model `{name}` here; on offer: {}", names.join(", ")),
+            )
+            .field("/model", "unknown model")
         })
     }
 
@@ -112,7 +198,12 @@ impl Models {
     }
 
     fn to_json(&self) -> Value {
-        let models: Vec<Value> = self.0.iter().enumerate().map(|(at, model)| model.to_json(at == 0)).collect();
+        let models: Vec<Value> = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(at, model)| model.to_json(at == 0))
+            .collect();
         json!({ "object": "list", "data": models })
     }
 }
@@ -120,7 +211,9 @@ impl Models {
 impl Model {
     /// Checks every option against the model's schema and names each that is wrong. A model without a schema takes any.
     pub fn check_options(&self, options: &Map<String, Value>) -> ApiResult<()> {
-        let Some(known) = self.known else { return Ok(()) };
+        let Some(known) = self.known else {
+            return Ok(());
+        };
         let mut error = ApiError::new(Code::OptionsInvalid, "");
         for (name, value) in options {
             match known.options.iter().find(|setting| setting.name == name) {
@@ -133,10 +226,15 @@ impl Model {
             }
         }
         let frequency = |name: &str| options.get(name).and_then(Value::as_f64);
-        if let (Some(least), Some(most)) = (frequency("minimum_frequency"), frequency("maximum_frequency"))
-            && least >= most
+        if let (Some(least), Some(most)) = (
+            frequency("minimum_frequency"),
+            frequency("maximum_frequency"),
+        ) && least >= most
         {
-            error = error.field("/options/maximum_frequency", "must be above minimum_frequency");
+            error = error.field(
+                "/options/maximum_frequency",
+                "must be above minimum_frequency",
+            );
         }
         if error.errors.is_empty() {
             return Ok(());
@@ -144,9 +242,19 @@ impl Model {
         let named: Vec<String> = error
             .errors
             .iter()
-            .map(|field| format!("{}: {}", field.pointer.trim_start_matches("/options/"), field.detail))
+            .map(|field| {
+                format!(
+                    "{}: {}",
+                    field.pointer.trim_start_matches("/options/"),
+                    field.detail
+                )
+            })
             .collect();
-        error.detail = format!("options of {} are not valid: {}", self.name, named.join("; "));
+        error.detail = format!(
+            "options of {} are not valid: {}",
+            self.name,
+            named.join("; ")
+        );
         Err(error)
     }
 
@@ -160,8 +268,11 @@ impl Model {
         if let Some(known) = self.known {
             model["description"] = known.description.into();
             model["licence"] = known.licence.into();
-            let properties: Map<String, Value> =
-                known.options.iter().map(|setting| (setting.name.to_owned(), setting.schema())).collect();
+            let properties: Map<String, Value> = known
+                .options
+                .iter()
+                .map(|setting| (setting.name.to_owned(), setting.schema()))
+                .collect();
             model["options"] = json!({
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
                 "type": "object",
@@ -176,7 +287,11 @@ impl Model {
 impl Setting {
     fn schema(&self) -> Value {
         let mut schema = match self.kind {
-            Kind::Number { least, most, default } => {
+            Kind::Number {
+                least,
+                most,
+                default,
+            } => {
                 let mut schema = json!({"type": "number", "minimum": least, "maximum": most});
                 if let Some(default) = default {
                     schema["default"] = default.into();
@@ -219,14 +334,28 @@ mod tests {
     fn check(options: Value) -> Result<(), String> {
         let models = Models::parse("basic-pitch=default").unwrap();
         let options = options.as_object().unwrap();
-        models.default_model().check_options(options).map_err(|error| error.detail)
+        models
+            .default_model()
+            .check_options(options)
+            .map_err(|error| error.detail)
     }
 
     #[test]
     fn options_in_range_pass_and_others_are_named() {
-        assert_eq!(check(json!({"onset_threshold": 0.4, "melodia": false})), Ok(()));
-        assert!(check(json!({"onset_threshold": 1.5})).unwrap_err().contains("onset_threshold"));
-        assert!(check(json!({"melodia": "yes"})).unwrap_err().contains("melodia"));
+        assert_eq!(
+            check(json!({"onset_threshold": 0.4, "melodia": false})),
+            Ok(())
+        );
+        assert!(
+            check(json!({"onset_threshold": 1.5}))
+                .unwrap_err()
+                .contains("onset_threshold")
+        );
+        assert!(
+            check(json!({"melodia": "yes"}))
+                .unwrap_err()
+                .contains("melodia")
+        );
         assert!(check(json!({"speed": 1})).unwrap_err().contains("speed"));
         let swapped = json!({"minimum_frequency": 500, "maximum_frequency": 100});
         assert!(check(swapped).unwrap_err().contains("maximum_frequency"));

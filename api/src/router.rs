@@ -2,20 +2,22 @@
 
 use std::any::Any;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::Router;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
-use crate::{auth, context, events, health, index, internal, metrics, models, seed, transcriptions};
+use crate::{
+    auth, context, events, health, index, internal, metrics, models, seed, transcriptions,
+};
 
 /// The public port.
-pub fn router(state: AppState) -> Router {
+pub(crate) fn router(state: AppState) -> Router {
     // People and programs with an API key.
     let keyed = Router::new()
         .merge(transcriptions::router(&state))
@@ -33,8 +35,13 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// The admin port: metrics and health, never exposed through an ingress.
-pub fn admin_router(state: AppState) -> Router {
-    layered(Router::new().merge(metrics::router()).merge(health::router()), state)
+pub(crate) fn admin_router(state: AppState) -> Router {
+    layered(
+        Router::new()
+            .merge(metrics::router())
+            .merge(health::router()),
+        state,
+    )
 }
 
 fn layered(routes: Router<AppState>, state: AppState) -> Router {
@@ -53,17 +60,25 @@ fn layered(routes: Router<AppState>, state: AppState) -> Router {
 }
 
 async fn nothing_here() -> ApiError {
-    ApiError::new(Code::NotFound, "there is nothing at this address; `GET /` names the routes")
+    ApiError::new(
+        Code::NotFound,
+        "there is nothing at this address; `GET /` names the routes",
+    )
 }
 
 async fn wrong_method(State(_): State<AppState>, request: Request) -> ApiError {
-    let detail = format!("{} does not work here; `GET /` names the routes", request.method());
+    let detail = format!(
+        "{} does not work here; `GET /` names the routes",
+        request.method()
+    );
     ApiError::new(Code::MethodNotAllowed, detail)
 }
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let said = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-    let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    let said = said
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
     ApiError::internal(format!("a handler panicked: {said}")).into_response()
 }
 
@@ -73,13 +88,22 @@ async fn security_headers(request: Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'; sandbox",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
         (header::CACHE_CONTROL, "no-store"),
     ];
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }

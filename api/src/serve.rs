@@ -30,8 +30,14 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Infallible> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(times.header);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(times.header));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(times.header);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(times.header));
     let graceful = GracefulShutdown::new();
     let killed = CancellationToken::new();
     loop {
@@ -50,7 +56,9 @@ pub(crate) async fn serve(
         };
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         let killed = killed.clone();
         tokio::spawn(async move {
@@ -63,7 +71,10 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(times.grace, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(times.grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("requests were still open at the end of the grace; they are dropped");
     }
     killed.cancel();

@@ -36,7 +36,7 @@ pub struct Inner {
     /// Open event streams per principal, for `events`.
     pub streams: std::sync::Mutex<HashMap<Arc<str>, usize>>,
     /// Hints from Redis, fanned out to event streams and loops.
-    pub hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
 }
 
 impl Deref for AppState {
@@ -54,7 +54,12 @@ impl AppState {
         let models = config.catalogue()?;
         tokio::fs::create_dir_all(&config.data_dir)
             .await
-            .with_context(|| format!("failed to create the data folder {}", config.data_dir.display()))?;
+            .with_context(|| {
+                format!(
+                    "failed to create the data folder {}",
+                    config.data_dir.display()
+                )
+            })?;
         let db = Db::open(&config.database_url()).await?;
         let objects = Objects::open(config.objects_url.as_deref(), &config.data_dir)?;
         let queue = Queue::connect(&QueueConfig {
@@ -81,6 +86,8 @@ impl AppState {
 
 /// Milliseconds since 1970 on this machine's clock.
 pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

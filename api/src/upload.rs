@@ -46,7 +46,10 @@ impl Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        let (Some(state), Ok(runtime)) = (self.state.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(state), Ok(runtime)) = (self.state.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
         let id = std::mem::take(&mut self.id);
         runtime.spawn(async move {
             if let Err(error) = state.objects.delete(ObjectKey::Audio(&id)).await {
@@ -57,7 +60,11 @@ impl Drop for Received {
 }
 
 /// Streams a field of a multipart body to the object store as the recording of `id`.
-pub(crate) async fn receive(state: &AppState, id: &str, mut field: Field<'_>) -> ApiResult<Received> {
+pub(crate) async fn receive(
+    state: &AppState,
+    id: &str,
+    mut field: Field<'_>,
+) -> ApiResult<Received> {
     let limit_bytes = state.config.limits.max_upload_bytes;
     let filename = display_name(field.file_name().unwrap_or_default());
     let mut writer = state.objects.writer(ObjectKey::Audio(id)).await?;
@@ -73,11 +80,20 @@ pub(crate) async fn receive(state: &AppState, id: &str, mut field: Field<'_>) ->
     }
     if bytes == 0 {
         writer.abort().await;
-        return Err(ApiError::new(Code::AudioEmpty, format!("the file {filename:?} is empty")));
+        return Err(ApiError::new(
+            Code::AudioEmpty,
+            format!("the file {filename:?} is empty"),
+        ));
     }
     writer.finish().await?;
     let sha256 = hex::encode(hash.finalize());
-    Ok(Received { filename, bytes, sha256, id: id.to_owned(), state: Some(state.clone()) })
+    Ok(Received {
+        filename,
+        bytes,
+        sha256,
+        id: id.to_owned(),
+        state: Some(state.clone()),
+    })
 }
 
 /// Counts and hashes a field without storing it: for a repeated request whose answer is known.
@@ -101,18 +117,27 @@ pub(crate) fn too_large(limit_bytes: u64) -> ApiError {
 
 /// What the stored recording is, or why it cannot be transcribed.
 pub(crate) async fn inspect(state: &AppState, received: &Received) -> ApiResult<Inspected> {
-    let source = state.objects.source(ObjectKey::Audio(&received.id), received.bytes);
+    let source = state
+        .objects
+        .source(ObjectKey::Audio(&received.id), received.bytes);
     let extension = extension(&received.filename);
-    let probed = tokio::task::spawn_blocking(move || audio::probe(Box::new(source), extension.as_deref()));
+    let probed =
+        tokio::task::spawn_blocking(move || audio::probe(Box::new(source), extension.as_deref()));
     let probe = probed.await.map_err(ApiError::internal)??;
     let limit_seconds = state.config.limits.max_decoded_seconds;
     let (audio_ms, duration_estimated) = match probe.duration_seconds {
         Some(seconds) if seconds > limit_seconds as f64 => {
-            let detail = format!("the recording lasts {seconds:.0} s; the limit is {limit_seconds} s");
-            return Err(ApiError::new(Code::AudioTooLong, detail).member("limit_seconds", limit_seconds));
+            let detail =
+                format!("the recording lasts {seconds:.0} s; the limit is {limit_seconds} s");
+            return Err(
+                ApiError::new(Code::AudioTooLong, detail).member("limit_seconds", limit_seconds)
+            );
         }
         Some(seconds) if seconds <= 0.0 => {
-            return Err(ApiError::new(Code::AudioEmpty, "the recording holds no sound"));
+            return Err(ApiError::new(
+                Code::AudioEmpty,
+                "the recording holds no sound",
+            ));
         }
         Some(seconds) => ((seconds * 1000.0).ceil() as u64, false),
         None => {
@@ -144,12 +169,19 @@ pub(crate) async fn discard_rest(multipart: Multipart) {
 /// The client's name for the file, for display: no folders, no control characters, not too long.
 pub(crate) fn display_name(sent: &str) -> String {
     let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
-    let mut name: String = last.chars().filter(|character| !character.is_control()).collect();
+    let mut name: String = last
+        .chars()
+        .filter(|character| !character.is_control())
+        .collect();
     while name.len() > LONGEST_FILENAME_BYTES {
         name.pop();
     }
     let name = name.trim();
-    if name.is_empty() { "recording".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "recording".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 fn extension(filename: &str) -> Option<String> {

@@ -11,7 +11,11 @@ pub enum Remembered {
     Ours,
     /// The first request is still running.
     Running,
-    Answered { request_sha256: String, transcription_id: String, answer: String },
+    Answered {
+        request_sha256: String,
+        transcription_id: String,
+        answer: String,
+    },
 }
 
 /// The answer to a request, stored together with its row.
@@ -68,14 +72,18 @@ impl Db {
         .fetch_optional(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        let Some(row) = found else { return Ok(Remembered::Running) };
+        let Some(row) = found else {
+            return Ok(Remembered::Running);
+        };
         let answer: Option<String> = row.try_get("answer")?;
         let request_sha256: Option<String> = row.try_get("request_sha256")?;
         let transcription_id: Option<String> = row.try_get("transcription_id")?;
         Ok(match (request_sha256, transcription_id, answer) {
-            (Some(request_sha256), Some(transcription_id), Some(answer)) => {
-                Remembered::Answered { request_sha256, transcription_id, answer }
-            }
+            (Some(request_sha256), Some(transcription_id), Some(answer)) => Remembered::Answered {
+                request_sha256,
+                transcription_id,
+                answer,
+            },
             _ => Remembered::Running,
         })
     }
@@ -92,7 +100,10 @@ impl Db {
 }
 
 impl Answered {
-    pub(super) async fn store(&self, transaction: &mut Transaction<'static, Any>) -> Result<(), Error> {
+    pub(super) async fn store(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+    ) -> Result<(), Error> {
         sqlx::query(
             "UPDATE idempotency SET request_sha256 = $3, transcription_id = $4, answer = $5 \
              WHERE principal = $1 AND idempotency_key = $2",

@@ -19,10 +19,14 @@ pub use retention::Tombstone;
 pub use row::{Applied, Finish, Row, State};
 
 /// Every migration, oldest first. Released files never change; a new one is added.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "transcriptions", include_str!("../../migrations/0001_transcriptions.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "transcriptions",
+    include_str!("../../migrations/0001_transcriptions.sql"),
+)];
 
-const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+const SQLITE_SETTINGS: &str =
+    "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
 /// A pool of connections; cheap to clone.
 #[derive(Clone)]
@@ -42,13 +46,19 @@ pub enum Error {
     #[error("the database failed: {0}")]
     Query(#[from] sqlx::Error),
     #[error("row {id} holds an unreadable {column}: {value:?}")]
-    Unreadable { id: String, column: &'static str, value: String },
+    Unreadable {
+        id: String,
+        column: &'static str,
+        value: String,
+    },
 }
 
 impl Error {
     /// The database is away or overloaded; the same call may succeed later.
     pub fn is_unavailable(&self) -> bool {
-        let Error::Query(error) = self else { return matches!(self, Error::Open(_)) };
+        let Error::Query(error) = self else {
+            return matches!(self, Error::Open(_));
+        };
         match error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -57,7 +67,10 @@ impl Error {
             | sqlx::Error::WorkerCrashed => true,
             // SQLITE_BUSY; Postgres: connection failures, too many connections, shutting down.
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                code == "5" || code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
+                code == "5"
+                    || code.starts_with("08")
+                    || code.starts_with("53")
+                    || code.starts_with("57P")
             }),
             _ => false,
         }
@@ -92,7 +105,13 @@ impl Db {
             .iter()
             .map(|(version, name, sql)| {
                 let sql = SqlStr::from_static(sql);
-                Migration::new(*version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+                Migration::new(
+                    *version,
+                    Cow::Borrowed(name),
+                    MigrationType::Simple,
+                    sql,
+                    false,
+                )
             })
             .collect();
         Migrator::with_migrations(migrations).run(&pool).await?;

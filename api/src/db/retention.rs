@@ -15,13 +15,23 @@ pub struct Tombstone {
 
 impl Db {
     /// Unfinished rows (`created` ones left out) not touched since `before_ms`, in order of id, from after `after_id`.
-    pub async fn list_unfinished(&self, before_ms: u64, after_id: &str, limit: usize) -> Result<Vec<Row>, Error> {
+    pub async fn list_unfinished(
+        &self,
+        before_ms: u64,
+        after_id: &str,
+        limit: usize,
+    ) -> Result<Vec<Row>, Error> {
         let statement = format!(
             "SELECT {COLUMNS} FROM transcriptions WHERE state = 'queued' AND updated_at_ms <= $1 AND id > $2 \
              ORDER BY id LIMIT $3"
         );
-        let query = sqlx::query(AssertSqlSafe(statement)).bind(to_db(before_ms)).bind(after_id);
-        let found = query.bind(to_db(limit as u64)).fetch_all(&self.pool).await?;
+        let query = sqlx::query(AssertSqlSafe(statement))
+            .bind(to_db(before_ms))
+            .bind(after_id);
+        let found = query
+            .bind(to_db(limit as u64))
+            .fetch_all(&self.pool)
+            .await?;
         found.iter().map(Row::read).collect()
     }
 
@@ -31,35 +41,57 @@ impl Db {
             "SELECT {COLUMNS} FROM transcriptions WHERE expires_at_ms <= $1 AND state <> 'queued' \
              ORDER BY expires_at_ms LIMIT $2"
         );
-        let query = sqlx::query(AssertSqlSafe(statement)).bind(to_db(now_ms)).bind(to_db(limit as u64));
-        query.fetch_all(&self.pool).await?.iter().map(Row::read).collect()
+        let query = sqlx::query(AssertSqlSafe(statement))
+            .bind(to_db(now_ms))
+            .bind(to_db(limit as u64));
+        query
+            .fetch_all(&self.pool)
+            .await?
+            .iter()
+            .map(Row::read)
+            .collect()
     }
 
     /// Succeeded rows that finished at or before `finished_before_ms` and still hold their recording.
-    pub async fn list_stale_sources(&self, finished_before_ms: u64, limit: usize) -> Result<Vec<Row>, Error> {
+    pub async fn list_stale_sources(
+        &self,
+        finished_before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Row>, Error> {
         let statement = format!(
             "SELECT {COLUMNS} FROM transcriptions WHERE state = 'succeeded' AND source_stored = 1 \
              AND finished_at_ms <= $1 ORDER BY finished_at_ms LIMIT $2"
         );
-        let query = sqlx::query(AssertSqlSafe(statement)).bind(to_db(finished_before_ms)).bind(to_db(limit as u64));
-        query.fetch_all(&self.pool).await?.iter().map(Row::read).collect()
+        let query = sqlx::query(AssertSqlSafe(statement))
+            .bind(to_db(finished_before_ms))
+            .bind(to_db(limit as u64));
+        query
+            .fetch_all(&self.pool)
+            .await?
+            .iter()
+            .map(Row::read)
+            .collect()
     }
 
     /// The recording of this row has been deleted.
     pub async fn forget_source(&self, id: &str, now_ms: u64) -> Result<(), Error> {
-        sqlx::query("UPDATE transcriptions SET source_stored = 0, updated_at_ms = $2 WHERE id = $1")
-            .bind(id)
-            .bind(to_db(now_ms))
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "UPDATE transcriptions SET source_stored = 0, updated_at_ms = $2 WHERE id = $1",
+        )
+        .bind(id)
+        .bind(to_db(now_ms))
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
     /// Removes the row and leaves a tombstone whose objects are still to be deleted (`objects_deleted`). False: no row.
     pub async fn delete(&self, row: &Row, reason: &str, now_ms: u64) -> Result<bool, Error> {
         let mut transaction = self.begin().await?;
-        let deleted =
-            sqlx::query("DELETE FROM transcriptions WHERE id = $1").bind(&row.id).execute(&mut *transaction).await?;
+        let deleted = sqlx::query("DELETE FROM transcriptions WHERE id = $1")
+            .bind(&row.id)
+            .execute(&mut *transaction)
+            .await?;
         if deleted.rows_affected() == 1 {
             sqlx::query(
                 "INSERT INTO tombstones (id, seed_id, reason, deleted_at_ms, objects_left) VALUES ($1, $2, $3, $4, 1)",
@@ -76,15 +108,23 @@ impl Db {
     }
 
     pub async fn tombstone(&self, id: &str) -> Result<Option<Tombstone>, Error> {
-        let found =
-            sqlx::query("SELECT id, reason FROM tombstones WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
+        let found = sqlx::query("SELECT id, reason FROM tombstones WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
         let Some(row) = found else { return Ok(None) };
-        Ok(Some(Tombstone { id: row.try_get("id")?, reason: row.try_get("reason")? }))
+        Ok(Some(Tombstone {
+            id: row.try_get("id")?,
+            reason: row.try_get("reason")?,
+        }))
     }
 
     /// Everything stored under this tombstone's id has been deleted.
     pub async fn objects_deleted(&self, id: &str) -> Result<(), Error> {
-        sqlx::query("UPDATE tombstones SET objects_left = 0 WHERE id = $1").bind(id).execute(&self.pool).await?;
+        sqlx::query("UPDATE tombstones SET objects_left = 0 WHERE id = $1")
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -120,7 +160,11 @@ impl Db {
         let mut sums = Vec::new();
         for row in &found {
             if let Some(state) = State::parse(row.try_get("state")?) {
-                sums.push((state, from_db(row.try_get("row_count")?), from_db(row.try_get("byte_count")?)));
+                sums.push((
+                    state,
+                    from_db(row.try_get("row_count")?),
+                    from_db(row.try_get("byte_count")?),
+                ));
             }
         }
         Ok(sums)

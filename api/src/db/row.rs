@@ -52,7 +52,10 @@ impl State {
 
     /// Only retry leaves such a state.
     pub fn is_final(self) -> bool {
-        matches!(self, State::Succeeded | State::Failed | State::Cancelled | State::Expired)
+        matches!(
+            self,
+            State::Succeeded | State::Failed | State::Cancelled | State::Expired
+        )
     }
 }
 
@@ -129,11 +132,16 @@ impl Row {
         let id: String = row.try_get("id")?;
         let state: String = row.try_get("state")?;
         let Some(state) = State::parse(&state) else {
-            return Err(Error::Unreadable { id, column: "state", value: state });
+            return Err(Error::Unreadable {
+                id,
+                column: "state",
+                value: state,
+            });
         };
         let number = |column| -> Result<u64, Error> { Ok(from_db(row.try_get::<i64, _>(column)?)) };
-        let moment =
-            |column| -> Result<Option<u64>, Error> { Ok(row.try_get::<Option<i64>, _>(column)?.map(from_db)) };
+        let moment = |column| -> Result<Option<u64>, Error> {
+            Ok(row.try_get::<Option<i64>, _>(column)?.map(from_db))
+        };
         Ok(Self {
             seed_id: row.try_get("seed_id")?,
             state,
@@ -172,7 +180,11 @@ fn json<T: serde::de::DeserializeOwned>(
     text: Option<String>,
 ) -> Result<Option<T>, Error> {
     let Some(text) = text else { return Ok(None) };
-    let unreadable = |_| Error::Unreadable { id: id.to_owned(), column, value: text.clone() };
+    let unreadable = |_| Error::Unreadable {
+        id: id.to_owned(),
+        column,
+        value: text.clone(),
+    };
     serde_json::from_str(&text).map(Some).map_err(unreadable)
 }
 

@@ -52,13 +52,19 @@ impl Db {
 
     pub async fn get(&self, id: &str) -> Result<Option<Row>, Error> {
         let statement = format!("SELECT {COLUMNS} FROM transcriptions WHERE id = $1");
-        let found = sqlx::query(AssertSqlSafe(statement)).bind(id).fetch_optional(&self.pool).await?;
+        let found = sqlx::query(AssertSqlSafe(statement))
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
         found.as_ref().map(Row::read).transpose()
     }
 
     pub async fn get_by_seed_id(&self, seed_id: i64) -> Result<Option<Row>, Error> {
         let statement = format!("SELECT {COLUMNS} FROM transcriptions WHERE seed_id = $1");
-        let found = sqlx::query(AssertSqlSafe(statement)).bind(seed_id).fetch_optional(&self.pool).await?;
+        let found = sqlx::query(AssertSqlSafe(statement))
+            .bind(seed_id)
+            .fetch_optional(&self.pool)
+            .await?;
         found.as_ref().map(Row::read).transpose()
     }
 
@@ -70,13 +76,19 @@ impl Db {
         limit: usize,
     ) -> Result<Vec<Row>, Error> {
         let (created_at_ms, id) = after.unwrap_or((u64::MAX, ""));
-        let filter = if state.is_some() { "state = $4 AND" } else { "" };
+        let filter = if state.is_some() {
+            "state = $4 AND"
+        } else {
+            ""
+        };
         let statement = format!(
             "SELECT {COLUMNS} FROM transcriptions WHERE {filter} (created_at_ms, id) < ($1, $2) \
              ORDER BY created_at_ms DESC, id DESC LIMIT $3"
         );
-        let mut query =
-            sqlx::query(AssertSqlSafe(statement)).bind(to_db(created_at_ms)).bind(id).bind(to_db(limit as u64));
+        let mut query = sqlx::query(AssertSqlSafe(statement))
+            .bind(to_db(created_at_ms))
+            .bind(id)
+            .bind(to_db(limit as u64));
         if let Some(state) = state {
             query = query.bind(state.as_str());
         }
@@ -98,7 +110,12 @@ impl Db {
     }
 
     /// `queued` -> `created`: the queue refused what `set_queued` promised.
-    pub async fn set_created(&self, id: &str, now_ms: u64, expires_at_ms: Option<u64>) -> Result<bool, Error> {
+    pub async fn set_created(
+        &self,
+        id: &str,
+        now_ms: u64,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, Error> {
         let changed = sqlx::query(
             "UPDATE transcriptions SET state = 'created', queued_at_ms = NULL, updated_at_ms = $2, expires_at_ms = $3 \
              WHERE id = $1 AND state = 'queued'",
@@ -116,7 +133,11 @@ impl Db {
         let mut applied = Vec::with_capacity(entries.len());
         let mut transaction = self.begin().await?;
         for entry in entries {
-            let audio_ms = entry.result.as_ref().map(|result| to_db(result.audio_ms)).filter(|ms| *ms > 0);
+            let audio_ms = entry
+                .result
+                .as_ref()
+                .map(|result| to_db(result.audio_ms))
+                .filter(|ms| *ms > 0);
             let changed = sqlx::query(
                 "UPDATE transcriptions SET state = $4, outbox_number = $3, attempt = $5, error = $6, result = $7, \
                  audio_ms = COALESCE($8, audio_ms), \
@@ -145,14 +166,23 @@ impl Db {
                 .bind(&entry.id)
                 .fetch_optional(&mut *transaction)
                 .await?;
-            applied.push(if row.is_some() { Applied::Ignored } else { Applied::Unknown });
+            applied.push(if row.is_some() {
+                Applied::Ignored
+            } else {
+                Applied::Unknown
+            });
         }
         transaction.commit().await?;
         Ok(applied)
     }
 
     /// Ends a transcription that Redis does not know (never started, or forgotten): no outbox entry will come for it.
-    pub async fn cancel_unqueued(&self, row: &Row, now_ms: u64, expires_at_ms: Option<u64>) -> Result<bool, Error> {
+    pub async fn cancel_unqueued(
+        &self,
+        row: &Row,
+        now_ms: u64,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, Error> {
         let changed = sqlx::query(
             "UPDATE transcriptions SET state = 'cancelled', finished_at_ms = $3, updated_at_ms = $3, expires_at_ms = $4 \
              WHERE id = $1 AND life = $2 AND state IN ('created', 'queued')",
@@ -178,7 +208,11 @@ impl Db {
         .bind(to_db(now_ms))
         .execute(&self.pool)
         .await?;
-        if changed.rows_affected() == 1 { self.get(id).await } else { Ok(None) }
+        if changed.rows_affected() == 1 {
+            self.get(id).await
+        } else {
+            Ok(None)
+        }
     }
 
     /// Takes a retry back that the queue refused: the old outcome again, but the life stays raised, so that no entry of
@@ -207,8 +241,14 @@ impl Db {
     /// Undoes an `insert` whose task the queue refused: row and idempotent answer go, and no tombstone stays.
     pub async fn withdraw(&self, id: &str) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
-        for statement in ["DELETE FROM transcriptions WHERE id = $1", "DELETE FROM idempotency WHERE transcription_id = $1"] {
-            sqlx::query(statement).bind(id).execute(&mut *transaction).await?;
+        for statement in [
+            "DELETE FROM transcriptions WHERE id = $1",
+            "DELETE FROM idempotency WHERE transcription_id = $1",
+        ] {
+            sqlx::query(statement)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
         Ok(())

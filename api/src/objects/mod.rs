@@ -38,8 +38,12 @@ impl std::fmt::Display for ObjectKey<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ObjectKey::Audio(id) => write!(formatter, "audio/{id}"),
-            ObjectKey::Midi { id, fingerprint } => write!(formatter, "results/{id}/{fingerprint}.mid"),
-            ObjectKey::Notes { id, fingerprint } => write!(formatter, "results/{id}/{fingerprint}.json"),
+            ObjectKey::Midi { id, fingerprint } => {
+                write!(formatter, "results/{id}/{fingerprint}.mid")
+            }
+            ObjectKey::Notes { id, fingerprint } => {
+                write!(formatter, "results/{id}/{fingerprint}.json")
+            }
         }
     }
 }
@@ -61,7 +65,13 @@ pub enum Error {
 
 impl Error {
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Error::Store { source: object_store::Error::NotFound { .. }, .. })
+        matches!(
+            self,
+            Error::Store {
+                source: object_store::Error::NotFound { .. },
+                ..
+            }
+        )
     }
 }
 
@@ -75,29 +85,45 @@ pub struct Objects {
 impl Objects {
     /// The store behind `url`, or the folder `objects` in the data folder.
     pub fn open(url: Option<&str>, data_dir: &FilePath) -> Result<Self, Error> {
-        let Some(text) = url else { return Self::folder(&data_dir.join("objects")) };
+        let Some(text) = url else {
+            return Self::folder(&data_dir.join("objects"));
+        };
         let url = Url::parse(text).map_err(|error| Error::Url(error.to_string()))?;
         if url.scheme() == "file" {
-            let path = url.to_file_path().map_err(|()| Error::Url("file:// needs an absolute path".to_owned()))?;
+            let path = url
+                .to_file_path()
+                .map_err(|()| Error::Url("file:// needs an absolute path".to_owned()))?;
             return Self::folder(&path);
         }
         // Credentials and endpoints come from the variables that each provider's own tools use (AWS_*, GOOGLE_*, AZURE_*).
         let options = std::env::vars().filter_map(|(name, value)| {
             let name = name.to_ascii_lowercase();
-            let ours = ["aws_", "google_", "azure_"].iter().any(|prefix| name.starts_with(prefix));
+            let ours = ["aws_", "google_", "azure_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
             ours.then_some((name, value))
         });
-        let (store, root) =
-            object_store::parse_url_opts(&url, options).map_err(|error| Error::Url(error.to_string()))?;
-        Ok(Self { store: store.into(), root })
+        let (store, root) = object_store::parse_url_opts(&url, options)
+            .map_err(|error| Error::Url(error.to_string()))?;
+        Ok(Self {
+            store: store.into(),
+            root,
+        })
     }
 
     fn folder(path: &FilePath) -> Result<Self, Error> {
-        let fail = |source| Error::Folder { path: path.display().to_string(), source };
+        let fail = |source| Error::Folder {
+            path: path.display().to_string(),
+            source,
+        };
         std::fs::create_dir_all(path).map_err(fail)?;
-        let store = LocalFileSystem::new_with_prefix(path).map_err(|error| Error::Url(error.to_string()))?;
+        let store = LocalFileSystem::new_with_prefix(path)
+            .map_err(|error| Error::Url(error.to_string()))?;
         let store = store.with_automatic_cleanup(true).with_fsync(true);
-        Ok(Self { store: Arc::new(store), root: Path::default() })
+        Ok(Self {
+            store: Arc::new(store),
+            root: Path::default(),
+        })
     }
 
     fn path(&self, name: &str) -> Path {
@@ -107,15 +133,25 @@ impl Objects {
     /// Stores a small object whole.
     pub async fn put(&self, key: ObjectKey<'_>, bytes: Bytes) -> Result<(), Error> {
         let path = self.path(&key.to_string());
-        self.store.put(&path, bytes.into()).await.map_err(fail("store", key))?;
+        self.store
+            .put(&path, bytes.into())
+            .await
+            .map_err(fail("store", key))?;
         Ok(())
     }
 
     /// Starts a streamed upload; nothing is visible before `finish`, and dropping the writer leaves nothing behind.
     pub async fn writer(&self, key: ObjectKey<'_>) -> Result<Writer, Error> {
         let path = self.path(&key.to_string());
-        let upload = self.store.put_multipart(&path).await.map_err(fail("start", key))?;
-        Ok(Writer { upload: Some(WriteMultipart::new(upload)), key: key.to_string() })
+        let upload = self
+            .store
+            .put_multipart(&path)
+            .await
+            .map_err(fail("start", key))?;
+        Ok(Writer {
+            upload: Some(WriteMultipart::new(upload)),
+            key: key.to_string(),
+        })
     }
 
     /// The object, or a range of it, as a stream.
@@ -125,8 +161,15 @@ impl Objects {
         range: Option<Range<u64>>,
     ) -> Result<BoxStream<'static, Result<Bytes, object_store::Error>>, Error> {
         let path = self.path(&key.to_string());
-        let options = GetOptions { range: range.map(Into::into), ..Default::default() };
-        let found = self.store.get_opts(&path, options).await.map_err(fail("read", key))?;
+        let options = GetOptions {
+            range: range.map(Into::into),
+            ..Default::default()
+        };
+        let found = self
+            .store
+            .get_opts(&path, options)
+            .await
+            .map_err(fail("read", key))?;
         Ok(found.into_stream())
     }
 
@@ -157,8 +200,17 @@ impl Objects {
     /// Deletes every result of a transcription.
     pub async fn delete_results(&self, id: &str) -> Result<(), Error> {
         let key = format!("results/{id}");
-        let named = |source| Error::Store { action: "delete", key: key.clone(), source };
-        let found: Vec<_> = self.store.list(Some(&self.path(&key))).try_collect().await.map_err(named)?;
+        let named = |source| Error::Store {
+            action: "delete",
+            key: key.clone(),
+            source,
+        };
+        let found: Vec<_> = self
+            .store
+            .list(Some(&self.path(&key)))
+            .try_collect()
+            .await
+            .map_err(named)?;
         for meta in found {
             match self.store.delete(&meta.location).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -176,8 +228,18 @@ impl Objects {
 
     /// How many objects there are in all (tests and the sweeper's report).
     pub async fn count(&self) -> Result<usize, Error> {
-        let named = |source| Error::Store { action: "list", key: String::new(), source };
-        let names: Vec<_> = self.store.list(Some(&self.root)).map_ok(|_| ()).try_collect().await.map_err(named)?;
+        let named = |source| Error::Store {
+            action: "list",
+            key: String::new(),
+            source,
+        };
+        let names: Vec<_> = self
+            .store
+            .list(Some(&self.root))
+            .map_ok(|_| ())
+            .try_collect()
+            .await
+            .map_err(named)?;
         Ok(names.len())
     }
 
@@ -202,7 +264,11 @@ impl Objects {
 
 fn fail(action: &'static str, key: ObjectKey<'_>) -> impl FnOnce(object_store::Error) -> Error {
     let key = key.to_string();
-    move |source| Error::Store { action, key, source }
+    move |source| Error::Store {
+        action,
+        key,
+        source,
+    }
 }
 
 /// A stream of errors and bytes as axum's body wants it.
@@ -229,7 +295,10 @@ mod tests {
     async fn the_source_reads_and_seeks_like_a_file() {
         let (_folder, objects) = store().await;
         let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
-        objects.put(ObjectKey::Audio("a"), content.clone().into()).await.unwrap();
+        objects
+            .put(ObjectKey::Audio("a"), content.clone().into())
+            .await
+            .unwrap();
         let mut source = objects.source(ObjectKey::Audio("a"), content.len() as u64);
         tokio::task::spawn_blocking(move || {
             let mut all = Vec::new();
@@ -256,7 +325,8 @@ mod tests {
         writer.write(vec![1; 6 << 20].into()).await.unwrap();
         writer.abort().await;
         assert_eq!(objects.count().await.unwrap(), 0);
-        let left = std::fs::read_dir(folder.path().join("objects/audio")).map_or(0, Iterator::count);
+        let left =
+            std::fs::read_dir(folder.path().join("objects/audio")).map_or(0, Iterator::count);
         assert_eq!(left, 0);
     }
 
@@ -264,9 +334,30 @@ mod tests {
     async fn delete_all_takes_recording_and_results_of_one_id_only() {
         let (_folder, objects) = store().await;
         for id in ["a", "ab"] {
-            objects.put(ObjectKey::Audio(id), Bytes::from_static(b"x")).await.unwrap();
-            objects.put(ObjectKey::Midi { id, fingerprint: "f" }, Bytes::from_static(b"x")).await.unwrap();
-            objects.put(ObjectKey::Notes { id, fingerprint: "f" }, Bytes::from_static(b"x")).await.unwrap();
+            objects
+                .put(ObjectKey::Audio(id), Bytes::from_static(b"x"))
+                .await
+                .unwrap();
+            objects
+                .put(
+                    ObjectKey::Midi {
+                        id,
+                        fingerprint: "f",
+                    },
+                    Bytes::from_static(b"x"),
+                )
+                .await
+                .unwrap();
+            objects
+                .put(
+                    ObjectKey::Notes {
+                        id,
+                        fingerprint: "f",
+                    },
+                    Bytes::from_static(b"x"),
+                )
+                .await
+                .unwrap();
         }
         objects.delete_all("a").await.unwrap();
         objects.delete_all("a").await.unwrap();

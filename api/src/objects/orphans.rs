@@ -15,16 +15,31 @@ pub struct StoredResult {
 impl Objects {
     /// Results stored before this moment (the store's clock), one entry per attempt.
     pub async fn results_before(&self, before_ms: u64) -> Result<Vec<StoredResult>, Error> {
-        let named = |source| Error::Store { action: "list", key: "results".to_owned(), source };
-        let found: Vec<ObjectMeta> =
-            self.store.list(Some(&self.path("results"))).try_collect().await.map_err(named)?;
+        let named = |source| Error::Store {
+            action: "list",
+            key: "results".to_owned(),
+            source,
+        };
+        let found: Vec<ObjectMeta> = self
+            .store
+            .list(Some(&self.path("results")))
+            .try_collect()
+            .await
+            .map_err(named)?;
         let mut results = Vec::new();
         for meta in found {
             let stored_ms = u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0);
             let mut parts = meta.location.parts().skip(self.root.parts().count() + 1);
-            let (Some(id), Some(file)) = (parts.next(), parts.next()) else { continue };
-            let Some((fingerprint, _)) = file.as_ref().rsplit_once('.') else { continue };
-            let result = StoredResult { id: id.as_ref().to_owned(), fingerprint: fingerprint.to_owned() };
+            let (Some(id), Some(file)) = (parts.next(), parts.next()) else {
+                continue;
+            };
+            let Some((fingerprint, _)) = file.as_ref().rsplit_once('.') else {
+                continue;
+            };
+            let result = StoredResult {
+                id: id.as_ref().to_owned(),
+                fingerprint: fingerprint.to_owned(),
+            };
             if stored_ms <= before_ms && !results.contains(&result) {
                 results.push(result);
             }

@@ -17,8 +17,15 @@ impl Writer {
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         let key = &self.key;
         if let Some(upload) = &mut self.upload {
-            let failed = |source| Error::Store { action: "write", key: key.clone(), source };
-            upload.wait_for_capacity(PARTS_IN_FLIGHT).await.map_err(failed)?;
+            let failed = |source| Error::Store {
+                action: "write",
+                key: key.clone(),
+                source,
+            };
+            upload
+                .wait_for_capacity(PARTS_IN_FLIGHT)
+                .await
+                .map_err(failed)?;
             upload.put(bytes);
         }
         Ok(())
@@ -28,7 +35,11 @@ impl Writer {
     pub async fn finish(mut self) -> Result<(), Error> {
         if let Some(upload) = self.upload.take() {
             let key = std::mem::take(&mut self.key);
-            upload.finish().await.map_err(|source| Error::Store { action: "finish", key, source })?;
+            upload.finish().await.map_err(|source| Error::Store {
+                action: "finish",
+                key,
+                source,
+            })?;
         }
         Ok(())
     }
@@ -43,7 +54,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // A client that hangs up drops the whole request; remote stores keep the parts unless they are told.
-        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(upload), Ok(runtime)) =
+            (self.upload.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(give_up(upload, std::mem::take(&mut self.key)));
         }
     }

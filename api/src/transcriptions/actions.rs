@@ -5,8 +5,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use queue::{CancelAnswer, CancelKind};
 
-use super::row::{expiry, find};
 use super::enqueue::task_id;
+use super::row::{expiry, find};
 use super::{resubmit, view_one};
 use crate::db::{Row, State as JobState};
 use crate::error::{ApiError, ApiResult, Code};
@@ -14,7 +14,10 @@ use crate::extract::{Json, Path};
 use crate::state::{AppState, now_ms};
 
 /// 202: asked. 200: it is cancelled. 409: it ended otherwise.
-pub(crate) async fn cancel(State(state): State<AppState>, Path(id): Path<String>) -> ApiResult<Response> {
+pub(crate) async fn cancel(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
     let row = find(&state, &id).await?;
     match row.state {
         JobState::Cancelled => return answer(&state, row, StatusCode::OK).await,
@@ -22,7 +25,14 @@ pub(crate) async fn cancel(State(state): State<AppState>, Path(id): Path<String>
         JobState::Created => return cancel_row(&state, row).await,
         JobState::Queued | JobState::Running => {}
     }
-    let asked = state.queue.cancel(&task_id(&id)?, CancelKind::Cancelled, "cancelled by its owner").await?;
+    let asked = state
+        .queue
+        .cancel(
+            &task_id(&id)?,
+            CancelKind::Cancelled,
+            "cancelled by its owner",
+        )
+        .await?;
     tracing::info!(task.id = %id, answer = ?asked, "cancel of {id}");
     match asked {
         CancelAnswer::Cancelled | CancelAnswer::Requested => {
@@ -32,7 +42,10 @@ pub(crate) async fn cancel(State(state): State<AppState>, Path(id): Path<String>
         CancelAnswer::AlreadyFinal => {
             // The outcome is on its way into the database; Redis knows it already.
             let shown = view_one(&state, find(&state, &id).await?).await;
-            let kind = shown.snapshot.as_ref().and_then(|snapshot| snapshot.error_kind.as_deref());
+            let kind = shown
+                .snapshot
+                .as_ref()
+                .and_then(|snapshot| snapshot.error_kind.as_deref());
             if shown.row.state == JobState::Cancelled || kind == Some("cancelled") {
                 return answer(&state, shown.row, StatusCode::OK).await;
             }
@@ -45,25 +58,38 @@ pub(crate) async fn cancel(State(state): State<AppState>, Path(id): Path<String>
 
 async fn cancel_row(state: &AppState, row: Row) -> ApiResult<Response> {
     let now = now_ms();
-    let changed = state.db.cancel_unqueued(&row, now, expiry(state, now)).await?;
+    let changed = state
+        .db
+        .cancel_unqueued(&row, now, expiry(state, now))
+        .await?;
     state.changed.notify_waiters();
     let row = find(state, &row.id).await?;
     match row.state {
         JobState::Cancelled => answer(state, row, StatusCode::OK).await,
         state if changed || state.is_final() => Err(finished(&row)),
         // It was started between the two looks.
-        _ => Err(ApiError::new(Code::QueueUnavailable, "the transcription has just changed; try again").retry_after(1)),
+        _ => Err(ApiError::new(
+            Code::QueueUnavailable,
+            "the transcription has just changed; try again",
+        )
+        .retry_after(1)),
     }
 }
 
 /// Only retry leaves a final state: the row's life is raised, then Redis is told.
-pub(crate) async fn retry(State(state): State<AppState>, Path(id): Path<String>) -> ApiResult<Response> {
+pub(crate) async fn retry(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
     let before = find(&state, &id).await?;
     if !matches!(before.state, JobState::Failed | JobState::Cancelled) {
         return Err(not_retryable(before.state));
     }
     if !before.source_stored {
-        return Err(ApiError::new(Code::SourceExpired, "the recording is no longer kept; upload it again"));
+        return Err(ApiError::new(
+            Code::SourceExpired,
+            "the recording is no longer kept; upload it again",
+        ));
     }
     let Some(row) = state.db.raise_life(&id, before.life, now_ms()).await? else {
         return Err(not_retryable(find(&state, &id).await?.state));
@@ -84,10 +110,23 @@ async fn answer(state: &AppState, row: Row, status: StatusCode) -> ApiResult<Res
 }
 
 fn finished(row: &Row) -> ApiError {
-    let shown = if row.state.is_final() { row.state.as_str() } else { "finishing" };
-    ApiError::new(Code::AlreadyFinished, format!("transcription {} is {shown}: there is nothing to cancel", row.id))
+    let shown = if row.state.is_final() {
+        row.state.as_str()
+    } else {
+        "finishing"
+    };
+    ApiError::new(
+        Code::AlreadyFinished,
+        format!(
+            "transcription {} is {shown}: there is nothing to cancel",
+            row.id
+        ),
+    )
 }
 
 fn not_retryable(state: JobState) -> ApiError {
-    ApiError::new(Code::NotRetryable, format!("the transcription is {}", state.as_str()))
+    ApiError::new(
+        Code::NotRetryable,
+        format!("the transcription is {}", state.as_str()),
+    )
 }

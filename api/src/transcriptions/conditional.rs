@@ -14,8 +14,14 @@ pub(crate) fn tag(sha256: &str) -> String {
 
 /// The client has this version already (`If-None-Match`, weak comparison).
 pub(crate) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == etag)
+    let lists = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lists
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.trim_start_matches("W/") == etag)
 }
 
 /// A header whose value is text that we made; what cannot be a header value is left out.

@@ -43,8 +43,11 @@ pub(crate) async fn create(
 /// A client that asks first (`Expect: 100-continue`) is told before it sends anything.
 fn refuse_before_continue(state: &AppState, headers: &HeaderMap) -> ApiResult<()> {
     let limit_bytes = state.config.limits.max_upload_bytes;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let too_large = announced.is_some_and(|bytes| bytes > limit_bytes.saturating_add(MULTIPART_OVERHEAD_BYTES));
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let too_large =
+        announced.is_some_and(|bytes| bytes > limit_bytes.saturating_add(MULTIPART_OVERHEAD_BYTES));
     if too_large && headers.contains_key(header::EXPECT) {
         return Err(upload::too_large(limit_bytes));
     }
@@ -61,13 +64,19 @@ async fn accept(
         None => None,
         Some(key) => match idempotency::take(state, principal, key).await? {
             Taken::Ours(held) => Some(held),
-            Taken::Answered { request_sha256, transcription_id, answer } => {
+            Taken::Answered {
+                request_sha256,
+                transcription_id,
+                answer,
+            } => {
                 let form = read_form(state, multipart, None).await?;
                 if form.request_sha256() != request_sha256 {
                     return Err(idempotency::reused());
                 }
                 let mut response = accepted(&transcription_id, answer);
-                response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+                response
+                    .headers_mut()
+                    .insert("idempotent-replayed", HeaderValue::from_static("true"));
                 return Ok(response);
             }
         },
@@ -76,9 +85,17 @@ async fn accept(
     let mut form = read_form(state, multipart, Some(&id)).await?;
     let received = form.take_received()?;
     let inspected = upload::inspect(state, &received).await?;
-    let row = new_row(state, JobState::Queued, &received, &inspected, form.choice.clone());
+    let row = new_row(
+        state,
+        JobState::Queued,
+        &received,
+        &inspected,
+        form.choice.clone(),
+    );
     // From here on the client may hang up: the row and its task come to be together, or not at all.
-    let answer = tokio::spawn(commit(state.clone(), row, received, form, held)).await.map_err(ApiError::internal)??;
+    let answer = tokio::spawn(commit(state.clone(), row, received, form, held))
+        .await
+        .map_err(ApiError::internal)??;
     match wanted_wait(headers) {
         Some(seconds) => wait_for_end(state, &id, answer, seconds).await,
         None => Ok(accepted(&id, answer)),
@@ -93,8 +110,15 @@ async fn commit(
     form: Form,
     held: Option<Held>,
 ) -> ApiResult<String> {
-    let answer = View { row: row.clone(), snapshot: None }.to_json().to_string();
-    let answered = held.as_ref().map(|held| held.answered(form.request_sha256(), &row.id, answer.clone()));
+    let answer = View {
+        row: row.clone(),
+        snapshot: None,
+    }
+    .to_json()
+    .to_string();
+    let answered = held
+        .as_ref()
+        .map(|held| held.answered(form.request_sha256(), &row.id, answer.clone()));
     if let Err(error) = state.db.insert(&row, answered.as_ref()).await {
         // The answer may have been lost, not the row: only what is surely not there may lose its recording.
         if state.db.withdraw(&row.id).await.is_err() {
@@ -117,7 +141,9 @@ async fn commit(
                 return Err(refused);
             }
             // The row stands, so the promise does: the reconciler will enqueue it.
-            Err(error) => tracing::warn!(task.id = %row.id, cause = %error, "failed to withdraw a refused row"),
+            Err(error) => {
+                tracing::warn!(task.id = %row.id, cause = %error, "failed to withdraw a refused row")
+            }
         },
     }
     state.changed.notify_waiters();
@@ -135,22 +161,34 @@ fn accepted(id: &str, answer: String) -> Response {
 
 /// `Prefer: wait=N`, N seconds at most a minute.
 fn wanted_wait(headers: &HeaderMap) -> Option<u64> {
-    headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';'])).find_map(
-        |preference| {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| {
             let (name, seconds) = preference.split_once('=')?;
             let seconds: u64 = seconds.trim().trim_matches('"').parse().ok()?;
-            name.trim().eq_ignore_ascii_case("wait").then_some(seconds.min(LONGEST_WAIT_SECONDS))
-        },
-    )
+            name.trim()
+                .eq_ignore_ascii_case("wait")
+                .then_some(seconds.min(LONGEST_WAIT_SECONDS))
+        })
 }
 
 /// 200 with the finished job if it ends in time, else the 202 that it would have been at once.
-async fn wait_for_end(state: &AppState, id: &str, answer: String, seconds: u64) -> ApiResult<Response> {
+async fn wait_for_end(
+    state: &AppState,
+    id: &str,
+    answer: String,
+    seconds: u64,
+) -> ApiResult<Response> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let applied = [("preference-applied", format!("wait={seconds}"))];
     loop {
         let changed = state.changed.notified();
-        let Some(row) = state.db.get(id).await? else { break };
+        let Some(row) = state.db.get(id).await? else {
+            break;
+        };
         if row.state.is_final() {
             let body = view_one(state, row).await.to_json().to_string();
             let headers = [(header::CONTENT_TYPE, "application/json".to_owned())];

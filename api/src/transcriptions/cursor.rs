@@ -14,7 +14,10 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn after(row: &Row) -> Self {
-        Self { created_at_ms: row.created_at_ms, id: row.id.clone() }
+        Self {
+            created_at_ms: row.created_at_ms,
+            id: row.id.clone(),
+        }
     }
 
     pub(crate) fn encode(&self) -> String {
@@ -26,7 +29,10 @@ impl Cursor {
             let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
             let text = String::from_utf8(bytes).ok()?;
             let (created_at_ms, id) = text.split_once(':')?;
-            Some(Self { created_at_ms: created_at_ms.parse().ok()?, id: id.to_owned() })
+            Some(Self {
+                created_at_ms: created_at_ms.parse().ok()?,
+                id: id.to_owned(),
+            })
         };
         let detail = "the cursor is not one that this server gave; start again without one";
         read().ok_or_else(|| ApiError::new(Code::CursorInvalid, detail))
@@ -39,7 +45,10 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_way_and_nonsense_does_not() {
-        let cursor = Cursor { created_at_ms: 12, id: "a-b".to_owned() };
+        let cursor = Cursor {
+            created_at_ms: 12,
+            id: "a-b".to_owned(),
+        };
         assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
         for bad in ["", "!!", "YQ", "OjE"] {
             assert!(Cursor::decode(bad).is_err(), "{bad}");

@@ -4,14 +4,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use queue::{CancelAnswer, CancelKind};
 
-use super::row::find;
 use super::enqueue::task_id;
+use super::row::find;
 use crate::db::{Row, State as JobState};
 use crate::error::ApiResult;
 use crate::extract::Path;
 use crate::state::{AppState, now_ms};
 
-pub(crate) async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> ApiResult<StatusCode> {
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> ApiResult<StatusCode> {
     let row = find(&state, &id).await?;
     remove(&state, row, "deleted").await?;
     Ok(StatusCode::NO_CONTENT)
@@ -23,7 +26,10 @@ pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResul
     let task = task_id(id)?;
     let mut still_running = false;
     if row.state == JobState::Queued {
-        let asked = state.queue.cancel(&task, CancelKind::Cancelled, reason).await?;
+        let asked = state
+            .queue
+            .cancel(&task, CancelKind::Cancelled, reason)
+            .await?;
         still_running = asked == CancelAnswer::Requested;
     }
     if !state.db.delete(&row, reason, now_ms()).await? {
@@ -35,11 +41,14 @@ pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResul
         // A worker that still runs may store a result yet: the sweeper looks once more.
         Ok(()) if still_running => {}
         Ok(()) => state.db.objects_deleted(id).await?,
-        Err(error) => tracing::warn!(task.id = %id, cause = %error, "the sweeper will delete the objects of {id}"),
+        Err(error) => {
+            tracing::warn!(task.id = %id, cause = %error, "the sweeper will delete the objects of {id}")
+        }
     }
     if let Err(error) = state.queue.forget(&task).await {
         tracing::debug!(task.id = %id, cause = %error, "the reaper will purge what Redis holds of {id}");
     }
     state.changed.notify_waiters();
+    state.hub.look(&task);
     Ok(())
 }

@@ -29,8 +29,13 @@ pub(crate) enum FileName {
 }
 
 impl FileName {
-    const ALL: [FileName; 5] =
-        [FileName::Midi, FileName::NotesJson, FileName::NotesCsv, FileName::RollSvg, FileName::Source];
+    const ALL: [FileName; 5] = [
+        FileName::Midi,
+        FileName::NotesJson,
+        FileName::NotesCsv,
+        FileName::RollSvg,
+        FileName::Source,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +59,10 @@ impl FileName {
 
     /// The name on the client's disk: the recording's own, with another ending.
     fn download_name(self, row: &Row) -> String {
-        let stem = row.filename.rsplit_once('.').map_or(row.filename.as_str(), |(stem, _)| stem);
+        let stem = row
+            .filename
+            .rsplit_once('.')
+            .map_or(row.filename.as_str(), |(stem, _)| stem);
         match self {
             FileName::Midi => format!("{stem}.mid"),
             FileName::NotesJson => format!("{stem}.notes.json"),
@@ -90,7 +98,10 @@ pub(crate) fn outputs(row: &Row) -> Value {
     Value::Object(outputs)
 }
 
-pub(crate) async fn list_files(State(state): State<AppState>, Path(id): Path<String>) -> ApiResult<Json<Value>> {
+pub(crate) async fn list_files(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Value>> {
     let row = find(&state, &id).await?;
     let mut files = outputs(&row);
     if row.result.is_none() && row.source_stored {
@@ -101,7 +112,9 @@ pub(crate) async fn list_files(State(state): State<AppState>, Path(id): Path<Str
             "sha256": row.sha256,
         });
     }
-    Ok(Json(json!({"object": "files", "transcription": id, "data": files})))
+    Ok(Json(
+        json!({"object": "files", "transcription": id, "data": files}),
+    ))
 }
 
 pub(crate) async fn get_file(
@@ -110,12 +123,22 @@ pub(crate) async fn get_file(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let row = find(&state, &id).await?;
-    let Some(name) = FileName::ALL.into_iter().find(|known| known.as_str() == name) else {
+    let Some(name) = FileName::ALL
+        .into_iter()
+        .find(|known| known.as_str() == name)
+    else {
         let known: Vec<&str> = FileName::ALL.iter().map(|name| name.as_str()).collect();
-        return Err(ApiError::new(Code::FileUnknown, format!("no file {name:?}; there are {}", known.join(", "))));
+        return Err(ApiError::new(
+            Code::FileUnknown,
+            format!("no file {name:?}; there are {}", known.join(", ")),
+        ));
     };
     // A picture is for looking at; everything else is for keeping.
-    let how = if name == FileName::RollSvg { Disposition::Inline } else { Disposition::Attachment };
+    let how = if name == FileName::RollSvg {
+        Disposition::Inline
+    } else {
+        Disposition::Attachment
+    };
     respond(&state, &row, name, &headers, how).await
 }
 
@@ -141,8 +164,12 @@ pub(crate) async fn respond(
         Wanted::Whole => (StatusCode::OK, Some(0..bytes)),
         Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
         Wanted::Outside => {
-            let error = ApiError::new(Code::RangeUnsatisfiable, format!("the file has {bytes} bytes"));
-            let range = axum::http::HeaderValue::from_str(&format!("bytes */{bytes}")).map_err(ApiError::internal)?;
+            let error = ApiError::new(
+                Code::RangeUnsatisfiable,
+                format!("the file has {bytes} bytes"),
+            );
+            let range = axum::http::HeaderValue::from_str(&format!("bytes */{bytes}"))
+                .map_err(ApiError::internal)?;
             return Err(error.header(header::CONTENT_RANGE, range));
         }
     };
@@ -153,19 +180,37 @@ pub(crate) async fn respond(
             let asked = (status == StatusCode::PARTIAL_CONTENT).then(|| part.clone());
             Body::from_stream(state.objects.stream(*key, asked).await?)
         }
-        (Some(_), None, Stored::Render { .. }) => return Err(ApiError::internal("a rendered file without a body")),
+        (Some(_), None, Stored::Render { .. }) => {
+            return Err(ApiError::internal("a rendered file without a body"));
+        }
     };
     let mut response = (status, body).into_response();
     let answer = response.headers_mut();
     put(answer, header::ETAG, &etag);
     put(answer, header::ACCEPT_RANGES, "bytes");
-    put(answer, header::CACHE_CONTROL, "private, max-age=86400, immutable");
+    put(
+        answer,
+        header::CACHE_CONTROL,
+        "private, max-age=86400, immutable",
+    );
     put(answer, header::CONTENT_TYPE, name.media_type(row));
-    put(answer, header::CONTENT_DISPOSITION, &disposition::header(how, &name.download_name(row)));
+    put(
+        answer,
+        header::CONTENT_DISPOSITION,
+        &disposition::header(how, &name.download_name(row)),
+    );
     if let Some(part) = part {
-        put(answer, header::CONTENT_LENGTH, &(part.end - part.start).to_string());
+        put(
+            answer,
+            header::CONTENT_LENGTH,
+            &(part.end - part.start).to_string(),
+        );
         if status == StatusCode::PARTIAL_CONTENT {
-            put(answer, header::CONTENT_RANGE, &format!("bytes {}-{}/{bytes}", part.start, part.end - 1));
+            put(
+                answer,
+                header::CONTENT_RANGE,
+                &format!("bytes {}-{}/{bytes}", part.start, part.end - 1),
+            );
         }
     }
     Ok(response)
@@ -173,8 +218,15 @@ pub(crate) async fn respond(
 
 /// Where the bytes of a file come from.
 enum Stored<'a> {
-    Object { key: ObjectKey<'a>, bytes: u64, sha256: &'a str },
-    Render { key: ObjectKey<'a>, render: Render },
+    Object {
+        key: ObjectKey<'a>,
+        bytes: u64,
+        sha256: &'a str,
+    },
+    Render {
+        key: ObjectKey<'a>,
+        render: Render,
+    },
 }
 
 /// Notes and the recording's name to a file.
@@ -183,38 +235,65 @@ type Render = fn(&music::Transcript, &str) -> String;
 fn open(row: &Row, name: FileName) -> ApiResult<Stored<'_>> {
     if name == FileName::Source {
         if !row.source_stored {
-            return Err(ApiError::new(Code::SourceExpired, "the recording is no longer kept"));
+            return Err(ApiError::new(
+                Code::SourceExpired,
+                "the recording is no longer kept",
+            ));
         }
-        return Ok(Stored::Object { key: ObjectKey::Audio(&row.id), bytes: row.bytes, sha256: &row.sha256 });
+        return Ok(Stored::Object {
+            key: ObjectKey::Audio(&row.id),
+            bytes: row.bytes,
+            sha256: &row.sha256,
+        });
     }
     let Some(result) = &row.result else {
         return Err(match row.state {
-            JobState::Created => ApiError::new(Code::NotReady, "the transcription has not been started"),
-            state if state.is_final() => {
-                ApiError::new(Code::NoResult, format!("the transcription is {}: it has no result", state.as_str()))
+            JobState::Created => {
+                ApiError::new(Code::NotReady, "the transcription has not been started")
             }
+            state if state.is_final() => ApiError::new(
+                Code::NoResult,
+                format!("the transcription is {}: it has no result", state.as_str()),
+            ),
             _ => ApiError::new(Code::NotReady, "the transcription has not finished").retry_after(2),
         });
     };
     let fingerprint = result.fingerprint.as_str();
-    let notes = ObjectKey::Notes { id: &row.id, fingerprint };
+    let notes = ObjectKey::Notes {
+        id: &row.id,
+        fingerprint,
+    };
     Ok(match name {
         FileName::Midi => Stored::Object {
-            key: ObjectKey::Midi { id: &row.id, fingerprint },
+            key: ObjectKey::Midi {
+                id: &row.id,
+                fingerprint,
+            },
             bytes: result.midi_bytes,
             sha256: &result.midi_sha256,
         },
-        FileName::NotesCsv => Stored::Render { key: notes, render: |transcript, _| music::csv::write(&transcript.notes) },
-        FileName::RollSvg => {
-            Stored::Render { key: notes, render: |transcript, title| music::roll::svg(&transcript.notes, title) }
-        }
-        FileName::NotesJson | FileName::Source => {
-            Stored::Object { key: notes, bytes: result.notes_bytes, sha256: &result.notes_sha256 }
-        }
+        FileName::NotesCsv => Stored::Render {
+            key: notes,
+            render: |transcript, _| music::csv::write(&transcript.notes),
+        },
+        FileName::RollSvg => Stored::Render {
+            key: notes,
+            render: |transcript, title| music::roll::svg(&transcript.notes, title),
+        },
+        FileName::NotesJson | FileName::Source => Stored::Object {
+            key: notes,
+            bytes: result.notes_bytes,
+            sha256: &result.notes_sha256,
+        },
     })
 }
 
-async fn render_notes(state: &AppState, key: ObjectKey<'_>, render: Render, title: &str) -> ApiResult<Bytes> {
+async fn render_notes(
+    state: &AppState,
+    key: ObjectKey<'_>,
+    render: Render,
+    title: &str,
+) -> ApiResult<Bytes> {
     let stored = state.objects.read(key).await?;
     let title = title.to_owned();
     let rendered = tokio::task::spawn_blocking(move || {
@@ -226,6 +305,10 @@ async fn render_notes(state: &AppState, key: ObjectKey<'_>, render: Render, titl
 }
 
 fn slice(body: Bytes, start: u64, end: u64) -> ByteStream {
-    let place = |offset: u64| usize::try_from(offset).unwrap_or(body.len()).min(body.len());
+    let place = |offset: u64| {
+        usize::try_from(offset)
+            .unwrap_or(body.len())
+            .min(body.len())
+    };
     once(body.slice(place(start)..place(end)))
 }

@@ -51,13 +51,20 @@ impl Form {
 }
 
 /// Reads the whole body; the recording is stored under `id`, or only hashed where there is none.
-pub(crate) async fn read_form(state: &AppState, multipart: &mut Multipart, id: Option<&str>) -> ApiResult<Form> {
+pub(crate) async fn read_form(
+    state: &AppState,
+    multipart: &mut Multipart,
+    id: Option<&str>,
+) -> ApiResult<Form> {
     let (mut choice, mut received, mut audio_sha256) = (None, None, None);
     let mut parts = 0;
     while let Some(field) = multipart.0.next_field().await? {
         parts += 1;
         if parts > state.config.limits.max_parts {
-            let detail = format!("the body has more than {} parts", state.config.limits.max_parts);
+            let detail = format!(
+                "the body has more than {} parts",
+                state.config.limits.max_parts
+            );
             return Err(ApiError::new(Code::MultipartMalformed, detail));
         }
         match field.name().unwrap_or_default() {
@@ -73,22 +80,34 @@ pub(crate) async fn read_form(state: &AppState, multipart: &mut Multipart, id: O
             "options" if choice.is_some() => return Err(twice("options")),
             "options" => choice = Some(choose(state, &read_small(state, field).await?)?),
             other => {
-                let detail = format!("part {other:?} is not known; send `audio` (the file) and `options` (JSON)");
+                let detail = format!(
+                    "part {other:?} is not known; send `audio` (the file) and `options` (JSON)"
+                );
                 return Err(ApiError::new(Code::PartUnknown, detail));
             }
         }
     }
     let audio_sha256 = audio_sha256.ok_or_else(audio_missing)?;
     let choice = choice.unwrap_or_else(|| Choice::default_of(state));
-    Ok(Form { choice, received, audio_sha256 })
+    Ok(Form {
+        choice,
+        received,
+        audio_sha256,
+    })
 }
 
 fn audio_missing() -> ApiError {
-    ApiError::new(Code::AudioMissing, "send the recording as the part `audio`, for example `curl -F audio=@take3.flac`")
+    ApiError::new(
+        Code::AudioMissing,
+        "send the recording as the part `audio`, for example `curl -F audio=@take3.flac`",
+    )
 }
 
 fn twice(part: &str) -> ApiError {
-    ApiError::new(Code::MultipartMalformed, format!("the part `{part}` comes twice"))
+    ApiError::new(
+        Code::MultipartMalformed,
+        format!("the part `{part}` comes twice"),
+    )
 }
 
 async fn read_small(state: &AppState, mut field: Field<'_>) -> ApiResult<Vec<u8>> {
@@ -97,7 +116,9 @@ async fn read_small(state: &AppState, mut field: Field<'_>) -> ApiResult<Vec<u8>
     while let Some(chunk) = field.chunk().await? {
         if bytes.len() + chunk.len() > limit_bytes {
             let detail = format!("the part `options` may have at most {limit_bytes} bytes");
-            return Err(ApiError::new(Code::BodyTooLarge, detail).member("limit_bytes", limit_bytes));
+            return Err(
+                ApiError::new(Code::BodyTooLarge, detail).member("limit_bytes", limit_bytes)
+            );
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -106,7 +127,11 @@ async fn read_small(state: &AppState, mut field: Field<'_>) -> ApiResult<Vec<u8>
 
 fn choose(state: &AppState, json: &[u8]) -> ApiResult<Choice> {
     let wanted: Wanted = serde_json::from_slice(json).map_err(|error| {
-        let code = if error.is_data() { Code::OptionsInvalid } else { Code::JsonMalformed };
+        let code = if error.is_data() {
+            Code::OptionsInvalid
+        } else {
+            Code::JsonMalformed
+        };
         ApiError::new(code, format!("the part `options` cannot be used: {error}"))
     })?;
     let model = match &wanted.model {
@@ -115,19 +140,33 @@ fn choose(state: &AppState, json: &[u8]) -> ApiResult<Choice> {
     };
     model.check_options(&wanted.options)?;
     check_labels(&wanted.labels)?;
-    Ok(Choice { model, options: wanted.options, labels: wanted.labels })
+    Ok(Choice {
+        model,
+        options: wanted.options,
+        labels: wanted.labels,
+    })
 }
 
 fn check_labels(labels: &BTreeMap<String, String>) -> ApiResult<()> {
-    let short = |text: &str| text.len() <= LONGEST_LABEL_BYTES && !text.chars().any(char::is_control);
+    let short =
+        |text: &str| text.len() <= LONGEST_LABEL_BYTES && !text.chars().any(char::is_control);
     if labels.len() > MOST_LABELS {
-        return Err(ApiError::new(Code::LabelsInvalid, format!("at most {MOST_LABELS} labels are kept")));
+        return Err(ApiError::new(
+            Code::LabelsInvalid,
+            format!("at most {MOST_LABELS} labels are kept"),
+        ));
     }
-    match labels.iter().find(|(name, value)| name.is_empty() || !short(name) || !short(value)) {
+    match labels
+        .iter()
+        .find(|(name, value)| name.is_empty() || !short(name) || !short(value))
+    {
         None => Ok(()),
         Some((name, _)) => {
-            let detail = format!("names and values of labels have at most {LONGEST_LABEL_BYTES} bytes and no control characters");
-            Err(ApiError::new(Code::LabelsInvalid, detail).field(format!("/labels/{name}"), "not a valid label"))
+            let detail = format!(
+                "names and values of labels have at most {LONGEST_LABEL_BYTES} bytes and no control characters"
+            );
+            Err(ApiError::new(Code::LabelsInvalid, detail)
+                .field(format!("/labels/{name}"), "not a valid label"))
         }
     }
 }

@@ -27,28 +27,42 @@ pub(crate) struct Wanted {
     limit: Option<usize>,
 }
 
-pub(crate) async fn list(State(state): State<AppState>, Query(wanted): Query<Wanted>) -> ApiResult<Response> {
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(wanted): Query<Wanted>,
+) -> ApiResult<Response> {
     let limit = wanted.limit.unwrap_or(USUAL);
     if !(1..=MOST).contains(&limit) {
-        return Err(ApiError::new(Code::ParameterInvalid, format!("`limit` must lie between 1 and {MOST}")));
+        return Err(ApiError::new(
+            Code::ParameterInvalid,
+            format!("`limit` must lie between 1 and {MOST}"),
+        ));
     }
     let filter = wanted.state.as_deref().map(parse_state).transpose()?;
     let after = wanted.cursor.as_deref().map(Cursor::decode).transpose()?;
     let (found, next) = collect(&state, filter, after, limit).await?;
     let data: Vec<Value> = found.iter().map(View::to_json).collect();
     let mut body = json!({"object": "list", "data": data, "has_more": next.is_some()});
-    let Some(next) = next else { return Ok(Json(body).into_response()) };
+    let Some(next) = next else {
+        return Ok(Json(body).into_response());
+    };
     let cursor = next.encode();
     body["next_cursor"] = cursor.as_str().into();
-    let filter = filter.map(|state| format!("&state={}", state.as_str())).unwrap_or_default();
-    let link = format!("</api/v1/transcriptions?limit={limit}{filter}&cursor={cursor}>; rel=\"next\"");
+    let filter = filter
+        .map(|state| format!("&state={}", state.as_str()))
+        .unwrap_or_default();
+    let link =
+        format!("</api/v1/transcriptions?limit={limit}{filter}&cursor={cursor}>; rel=\"next\"");
     Ok(([(header::LINK, link)], Json(body)).into_response())
 }
 
 fn parse_state(text: &str) -> ApiResult<JobState> {
     JobState::parse(text).ok_or_else(|| {
         let known: Vec<&str> = JobState::ALL.iter().map(|state| state.as_str()).collect();
-        ApiError::new(Code::ParameterInvalid, format!("`state` must be one of {}", known.join(", ")))
+        ApiError::new(
+            Code::ParameterInvalid,
+            format!("`state` must be one of {}", known.join(", ")),
+        )
     })
 }
 
@@ -60,10 +74,18 @@ async fn collect(
     limit: usize,
 ) -> ApiResult<(Vec<View>, Option<Cursor>)> {
     // Redis tells queued from running; the database holds both as queued.
-    let stored = filter.map(|state| if state == JobState::Running { JobState::Queued } else { state });
+    let stored = filter.map(|state| {
+        if state == JobState::Running {
+            JobState::Queued
+        } else {
+            state
+        }
+    });
     let mut found: Vec<View> = Vec::new();
     for _ in 0..MOST_LOOKS {
-        let place = after.as_ref().map(|cursor| (cursor.created_at_ms, cursor.id.as_str()));
+        let place = after
+            .as_ref()
+            .map(|cursor| (cursor.created_at_ms, cursor.id.as_str()));
         let rows = state.db.list(place, stored, MOST + 1).await?;
         let more = rows.len() > MOST;
         let page = view(state, rows.into_iter().take(MOST).collect()).await;

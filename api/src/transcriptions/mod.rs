@@ -30,13 +30,26 @@ pub(crate) use view::{View, view, view_one};
 pub(crate) const MULTIPART_OVERHEAD_BYTES: u64 = 1024 * 1024;
 
 pub(crate) fn router(state: &AppState) -> Router<AppState> {
-    let body = state.config.limits.max_upload_bytes.saturating_add(MULTIPART_OVERHEAD_BYTES);
+    let body = state
+        .config
+        .limits
+        .max_upload_bytes
+        .saturating_add(MULTIPART_OVERHEAD_BYTES);
     let body = DefaultBodyLimit::max(usize::try_from(body).unwrap_or(usize::MAX));
     Router::new()
-        .route("/api/v1/transcriptions", post(create::create).layer(body).get(list::list))
-        .route("/api/v1/transcriptions/{id}", get(show::show).delete(delete::delete))
+        .route(
+            "/api/v1/transcriptions",
+            post(create::create).layer(body).get(list::list),
+        )
+        .route(
+            "/api/v1/transcriptions/{id}",
+            get(show::show).delete(delete::delete),
+        )
         .route("/api/v1/transcriptions/{id}/cancel", post(actions::cancel))
         .route("/api/v1/transcriptions/{id}/retry", post(actions::retry))
         .route("/api/v1/transcriptions/{id}/files", get(files::list_files))
-        .route("/api/v1/transcriptions/{id}/files/{name}", get(files::get_file))
+        .route(
+            "/api/v1/transcriptions/{id}/files/{name}",
+            get(files::get_file),
+        )
 }

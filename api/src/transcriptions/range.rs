@@ -13,9 +13,17 @@ pub(crate) enum Wanted {
 }
 
 pub(crate) fn wanted(headers: &HeaderMap, bytes: u64, etag: &str) -> Wanted {
-    let Some(value) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Wanted::Whole };
+    let Some(value) = headers
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return Wanted::Whole;
+    };
     // If-Range: a part is only of use to a client that holds the rest of the same version.
-    if headers.get(header::IF_RANGE).is_some_and(|held| held.as_bytes() != etag.as_bytes()) {
+    if headers
+        .get(header::IF_RANGE)
+        .is_some_and(|held| held.as_bytes() != etag.as_bytes())
+    {
         return Wanted::Whole;
     }
     parse(value, bytes).unwrap_or(Wanted::Whole)
@@ -23,7 +31,11 @@ pub(crate) fn wanted(headers: &HeaderMap, bytes: u64, etag: &str) -> Wanted {
 
 /// `None`: not a single byte range, so the header is ignored.
 fn parse(value: &str, bytes: u64) -> Option<Wanted> {
-    let (first, last) = value.trim().strip_prefix("bytes=")?.trim().split_once('-')?;
+    let (first, last) = value
+        .trim()
+        .strip_prefix("bytes=")?
+        .trim()
+        .split_once('-')?;
     let number = |text: &str| -> Option<u64> {
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         plain.then(|| text.parse().unwrap_or(u64::MAX))
@@ -31,14 +43,26 @@ fn parse(value: &str, bytes: u64) -> Option<Wanted> {
     let (first, last) = (first.trim(), last.trim());
     if first.is_empty() {
         let count = number(last)?.min(bytes);
-        return Some(if count == 0 { Wanted::Outside } else { Wanted::Part(bytes - count..bytes) });
+        return Some(if count == 0 {
+            Wanted::Outside
+        } else {
+            Wanted::Part(bytes - count..bytes)
+        });
     }
     let first = number(first)?;
-    let end = if last.is_empty() { bytes } else { number(last)?.saturating_add(1).min(bytes) };
+    let end = if last.is_empty() {
+        bytes
+    } else {
+        number(last)?.saturating_add(1).min(bytes)
+    };
     if !last.is_empty() && number(last)? < first {
         return None;
     }
-    Some(if first >= bytes { Wanted::Outside } else { Wanted::Part(first..end) })
+    Some(if first >= bytes {
+        Wanted::Outside
+    } else {
+        Wanted::Part(first..end)
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,11 @@ pub(crate) struct Choice {
 impl Choice {
     pub(crate) fn default_of(state: &AppState) -> Self {
         let model = state.models.default_model().clone();
-        Self { model, options: Map::new(), labels: BTreeMap::new() }
+        Self {
+            model,
+            options: Map::new(),
+            labels: BTreeMap::new(),
+        }
     }
 }
 
@@ -88,10 +92,17 @@ pub(crate) async fn find(state: &AppState, id: &str) -> ApiResult<Row> {
         return Ok(row);
     }
     match state.db.tombstone(id).await? {
-        Some(tombstone) if tombstone.reason == "expired" => {
-            Err(ApiError::new(Code::Expired, format!("transcription {id} has passed its retention and is gone")))
-        }
-        Some(_) => Err(ApiError::new(Code::Deleted, format!("transcription {id} was deleted"))),
-        None => Err(ApiError::new(Code::TranscriptionUnknown, format!("there is no transcription {id:?}"))),
+        Some(tombstone) if tombstone.reason == "expired" => Err(ApiError::new(
+            Code::Expired,
+            format!("transcription {id} has passed its retention and is gone"),
+        )),
+        Some(_) => Err(ApiError::new(
+            Code::Deleted,
+            format!("transcription {id} was deleted"),
+        )),
+        None => Err(ApiError::new(
+            Code::TranscriptionUnknown,
+            format!("there is no transcription {id:?}"),
+        )),
     }
 }

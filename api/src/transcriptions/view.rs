@@ -31,11 +31,15 @@ pub(crate) async fn view(state: &AppState, rows: Vec<Row>) -> Vec<View> {
             Err(error) => tracing::warn!(cause = %error, "showing rows without what Redis knows"),
         }
     }
-    let mut known: std::collections::HashMap<String, TaskSnapshot> =
-        snapshots.into_iter().map(|snapshot: TaskSnapshot| (snapshot.id.to_string(), snapshot)).collect();
+    let mut known: std::collections::HashMap<String, TaskSnapshot> = snapshots
+        .into_iter()
+        .map(|snapshot: TaskSnapshot| (snapshot.id.to_string(), snapshot))
+        .collect();
     rows.into_iter()
         .map(|row| {
-            let snapshot = known.remove(&row.id).filter(|snapshot| snapshot.life == row.life);
+            let snapshot = known
+                .remove(&row.id)
+                .filter(|snapshot| snapshot.life == row.life);
             View { row, snapshot }
         })
         .collect()
@@ -43,14 +47,19 @@ pub(crate) async fn view(state: &AppState, rows: Vec<Row>) -> Vec<View> {
 
 pub(crate) async fn view_one(state: &AppState, row: Row) -> View {
     let fallback = row.clone();
-    view(state, vec![row]).await.pop().unwrap_or(View { row: fallback, snapshot: None })
+    view(state, vec![row]).await.pop().unwrap_or(View {
+        row: fallback,
+        snapshot: None,
+    })
 }
 
 impl View {
     /// A task that has ended in Redis shows `running` until its outcome is in the database.
     pub(crate) fn state(&self) -> State {
         match (self.row.state, &self.snapshot) {
-            (State::Queued, Some(snapshot)) if snapshot.status != TaskStatus::Pending => State::Running,
+            (State::Queued, Some(snapshot)) if snapshot.status != TaskStatus::Pending => {
+                State::Running
+            }
             (state, _) => state,
         }
     }
@@ -66,7 +75,11 @@ impl View {
                 job.insert(name.to_owned(), value);
             }
         };
-        let started = self.snapshot.as_ref().and_then(|snapshot| snapshot.started_at_ms).or(row.started_at_ms);
+        let started = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.started_at_ms)
+            .or(row.started_at_ms);
         put("id", Some(row.id.as_str().into()));
         put("object", Some("transcription".into()));
         put("state", Some(state.as_str().into()));
@@ -78,20 +91,32 @@ impl View {
         put("source", Some(self.source()));
         put("model", Some(row.model.as_str().into()));
         put("options", Some(Value::Object(row.options.clone())));
-        put("labels", (!row.labels.is_empty()).then(|| json!(row.labels)));
+        put(
+            "labels",
+            (!row.labels.is_empty()).then(|| json!(row.labels)),
+        );
         put("queue", Some(row.queue.as_str().into()));
         if let Some(snapshot) = &self.snapshot {
-            put("progress", snapshot.progress.as_ref().map(|progress| {
-                json!({
-                    "stage": progress.stage,
-                    "current": progress.current,
-                    "total": progress.total,
-                    "fraction": progress.fraction(),
-                })
-            }));
-            put("attempt", (snapshot.attempt > 0).then(|| snapshot.attempt.into()));
+            put(
+                "progress",
+                snapshot.progress.as_ref().map(|progress| {
+                    json!({
+                        "stage": progress.stage,
+                        "current": progress.current,
+                        "total": progress.total,
+                        "fraction": progress.fraction(),
+                    })
+                }),
+            );
+            put(
+                "attempt",
+                (snapshot.attempt > 0).then(|| snapshot.attempt.into()),
+            );
             put("worker", snapshot.worker.as_deref().map(Value::from));
-            put("cancel_requested", snapshot.cancel_requested.then(|| true.into()));
+            put(
+                "cancel_requested",
+                snapshot.cancel_requested.then(|| true.into()),
+            );
             put("last_error", snapshot.error.as_ref().map(problem));
         } else {
             put("attempt", (row.attempt > 0).then(|| row.attempt.into()));
@@ -101,14 +126,20 @@ impl View {
         if let Some(result) = &row.result {
             put("notes", Some(result.notes.into()));
             put("outputs", Some(files::outputs(row)));
-            put("warnings", (!result.warnings.is_empty()).then(|| json!(result.warnings)));
-            put("provenance", Some(json!({
-                "app": env!("CARGO_PKG_VERSION"),
-                "model": {"name": result.model, "digest": result.model_digest},
-                "device": result.device,
-                "busy_seconds": seconds(result.busy_ms),
-                "wall_seconds": seconds(result.wall_ms),
-            })));
+            put(
+                "warnings",
+                (!result.warnings.is_empty()).then(|| json!(result.warnings)),
+            );
+            put(
+                "provenance",
+                Some(json!({
+                    "app": env!("CARGO_PKG_VERSION"),
+                    "model": {"name": result.model, "digest": result.model_digest},
+                    "device": result.device,
+                    "busy_seconds": seconds(result.busy_ms),
+                    "wall_seconds": seconds(result.wall_ms),
+                })),
+            );
         }
         let mut links = json!({"self": base, "events": format!("{base}/events"), "files": format!("{base}/files")});
         if !state.is_final() {
@@ -145,7 +176,10 @@ impl View {
 
 /// A task's error in the shape of every other problem.
 fn problem(error: &TaskError) -> Value {
-    let title = Code::ALL.iter().find(|code| code.as_str() == error.code).map(|code| code.title());
+    let title = Code::ALL
+        .iter()
+        .find(|code| code.as_str() == error.code)
+        .map(|code| code.title());
     json!({
         "type": format!("/problems/{}", error.code),
         "title": title.unwrap_or("The transcription failed"),
@@ -161,6 +195,7 @@ fn seconds(ms: u64) -> f64 {
 
 fn rfc3339(ms: u64) -> Value {
     let nanos = i128::from(ms) * 1_000_000;
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let moment =
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     moment.format(&Rfc3339).unwrap_or_default().into()
 }

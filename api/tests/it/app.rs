@@ -62,14 +62,19 @@ impl TestApp {
     /// With further flags of the service.
     pub async fn start_with(database: Database, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let redis = tokio::task::spawn_blocking(RedisServer::start_with_aof).await.unwrap();
+        let redis = tokio::task::spawn_blocking(RedisServer::start_with_aof)
+            .await
+            .unwrap();
         let mut arguments = vec!["wtt-api".to_owned(), "--listen=127.0.0.1:0".to_owned()];
         arguments.push(format!("--data-dir={}", folder.path().display()));
         arguments.push(format!("--redis-url={}", redis.url()));
         arguments.push("--outbox-poll-ms=200".to_owned());
         arguments.push("--shutdown-grace-seconds=5".to_owned());
         if database == Database::Postgres {
-            arguments.push(format!("--database-url={}", postgres::fresh_database().await));
+            arguments.push(format!(
+                "--database-url={}",
+                postgres::fresh_database().await
+            ));
         }
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let config = Cli::parse_from(arguments).config;
@@ -79,8 +84,21 @@ impl TestApp {
         let state = bound.state().clone();
         let shutdown = CancellationToken::new();
         let served = Some(tokio::spawn(bound.serve(shutdown.clone())));
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { base, client, state, redis, key, folder, shutdown, served }
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        Self {
+            base,
+            client,
+            state,
+            redis,
+            key,
+            folder,
+            shutdown,
+            served,
+        }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -104,12 +122,17 @@ impl TestApp {
     }
 
     pub fn upload(&self, form: Form) -> RequestBuilder {
-        self.request(Method::POST, "/api/v1/transcriptions").multipart(form)
+        self.request(Method::POST, "/api/v1/transcriptions")
+            .multipart(form)
     }
 
     /// Uploads a second of sound; returns the id.
     pub async fn submit(&self) -> String {
-        let response = self.upload(audio_form(audio_files::tone(1.0), "take 3.wav")).send().await.unwrap();
+        let response = self
+            .upload(audio_form(audio_files::tone(1.0), "take 3.wav"))
+            .send()
+            .await
+            .unwrap();
         let status = response.status();
         let body: Value = response.json().await.unwrap();
         assert_eq!(status, StatusCode::ACCEPTED, "{body}");
@@ -173,10 +196,16 @@ impl Drop for TestApp {
 }
 
 fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut files = Vec::new();
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+        if path.is_dir() {
+            files.extend(files_below(&path))
+        } else {
+            files.push(path)
+        }
     }
     files
 }
@@ -195,13 +224,23 @@ pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     let got = response.status().as_u16();
     let text = response.text().await.unwrap();
     assert_eq!(got, status, "{text}");
-    assert_eq!(headers["content-type"], "application/problem+json", "{text}");
+    assert_eq!(
+        headers["content-type"], "application/problem+json",
+        "{text}"
+    );
     let body: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(body["code"], code, "{body}");
     assert_eq!(body["status"], status);
-    assert_eq!(body["request_id"], headers["x-request-id"].to_str().unwrap(), "{body}");
+    assert_eq!(
+        body["request_id"],
+        headers["x-request-id"].to_str().unwrap(),
+        "{body}"
+    );
     for name in ["type", "title", "detail", "instance"] {
-        assert!(body[name].as_str().is_some_and(|text| !text.is_empty()), "{name}: {body}");
+        assert!(
+            body[name].as_str().is_some_and(|text| !text.is_empty()),
+            "{name}: {body}"
+        );
     }
     if matches!(status, 503 | 429) {
         assert!(headers.contains_key("retry-after"), "{body}");

@@ -22,7 +22,11 @@ on_both!(
 
 async fn a_recording_goes_in_and_its_notes_come_out(database: Database) {
     let app = TestApp::start(database).await;
-    let response = app.upload(audio_form(tone(1.0), "take 3.wav")).send().await.unwrap();
+    let response = app
+        .upload(audio_form(tone(1.0), "take 3.wav"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     let location = response.headers()["location"].to_str().unwrap().to_owned();
     assert!(response.headers().contains_key("retry-after"));
@@ -35,7 +39,9 @@ async fn a_recording_goes_in_and_its_notes_come_out(database: Database) {
     assert_eq!(job["source"]["duration_seconds"], 1.0);
     assert_eq!(job["source"]["sample_rate"], 8000);
     assert_eq!(job["source"]["bytes"], tone(1.0).len());
-    assert!(job.get("outputs").is_none() && job.get("error").is_none() && job.get("progress").is_none());
+    assert!(
+        job.get("outputs").is_none() && job.get("error").is_none() && job.get("progress").is_none()
+    );
 
     let worker = FakeWorker::new(&app);
     let claim = worker.claim().await;
@@ -57,13 +63,19 @@ async fn a_recording_goes_in_and_its_notes_come_out(database: Database) {
     assert_eq!(done["warnings"], json!(["quiet"]));
     assert!(done["finished_at"].is_string() && done["expires_at"].is_string());
     assert_eq!(done["provenance"]["device"], "cpu");
-    let midi = app.get(done["outputs"]["midi"]["href"].as_str().unwrap()).await;
+    let midi = app
+        .get(done["outputs"]["midi"]["href"].as_str().unwrap())
+        .await;
     assert_eq!(midi.headers()["content-type"], "audio/midi");
     assert!(midi.bytes().await.unwrap() == crate::fake_worker::midi());
 }
 
 async fn every_bad_upload_has_its_code_and_leaves_nothing(database: Database) {
-    let app = TestApp::start_with(database, &["--max-upload-bytes=100000", "--max-decoded-seconds=5"]).await;
+    let app = TestApp::start_with(
+        database,
+        &["--max-upload-bytes=100000", "--max-decoded-seconds=5"],
+    )
+    .await;
     let wav = || tone(0.5);
     let options = |text: &str| audio_form(wav(), "a.wav").text("options", text.to_owned());
     let mut many_labels = serde_json::Map::new();
@@ -72,19 +84,43 @@ async fn every_bad_upload_has_its_code_and_leaves_nothing(database: Database) {
         (audio_form(text(), "a.mp3"), 415, "audio_undecodable"),
         (audio_form(Vec::new(), "a.wav"), 422, "audio_empty"),
         (audio_form(tone(0.0), "a.wav"), 422, "audio_empty"),
-        (audio_form(vec![0; 100_001], "a.wav"), 413, "upload_too_large"),
-        (audio_form(vec![0; 3_000_000], "a.wav"), 413, "upload_too_large"),
+        (
+            audio_form(vec![0; 100_001], "a.wav"),
+            413,
+            "upload_too_large",
+        ),
+        (
+            audio_form(vec![0; 3_000_000], "a.wav"),
+            413,
+            "upload_too_large",
+        ),
         (audio_form(tone(6.0), "a.wav"), 422, "audio_too_long"),
-        (Form::new(), 400, "audio_missing"),
+        (Form::new(), 400, "multipart_malformed"),
         (Form::new().text("options", "{}"), 400, "audio_missing"),
-        (audio_form(wav(), "a.wav").text("other", "x"), 422, "part_unknown"),
-        (audio_form(wav(), "a.wav").part("audio", Part::bytes(wav())), 400, "multipart_malformed"),
+        (
+            audio_form(wav(), "a.wav").text("other", "x"),
+            422,
+            "part_unknown",
+        ),
+        (
+            audio_form(wav(), "a.wav").part("audio", Part::bytes(wav())),
+            400,
+            "multipart_malformed",
+        ),
         (options("{"), 400, "json_malformed"),
         (options("[]"), 422, "options_invalid"),
         (options(r#"{"speed": 1}"#), 422, "options_invalid"),
         (options(r#"{"model": "nope"}"#), 422, "model_unknown"),
-        (options(r#"{"options": {"onset_threshold": 7}}"#), 422, "options_invalid"),
-        (options(&json!({"labels": many_labels}).to_string()), 422, "labels_invalid"),
+        (
+            options(r#"{"options": {"onset_threshold": 7}}"#),
+            422,
+            "options_invalid",
+        ),
+        (
+            options(&json!({"labels": many_labels}).to_string()),
+            422,
+            "labels_invalid",
+        ),
         (options(&" ".repeat(70_000)), 413, "body_too_large"),
     ];
     for (form, status, code) in cases {
@@ -96,17 +132,37 @@ async fn every_bad_upload_has_its_code_and_leaves_nothing(database: Database) {
         }
     }
     // Options that come first are refused before the recording is read.
-    let early = Form::new().text("options", r#"{"model": "nope"}"#).part("audio", Part::bytes(wav()));
-    problem(app.upload(early).send().await.unwrap(), 422, "model_unknown").await;
-    let plain = app.request(Method::POST, "/api/v1/transcriptions").body("x").send().await.unwrap();
+    let early = Form::new()
+        .text("options", r#"{"model": "nope"}"#)
+        .part("audio", Part::bytes(wav()));
+    problem(
+        app.upload(early).send().await.unwrap(),
+        422,
+        "model_unknown",
+    )
+    .await;
+    let plain = app
+        .request(Method::POST, "/api/v1/transcriptions")
+        .body("x")
+        .send()
+        .await
+        .unwrap();
     problem(plain, 415, "media_type_unsupported").await;
     let broken = app.request(Method::POST, "/api/v1/transcriptions");
-    let broken = broken.header("content-type", "multipart/form-data; boundary=x").body("nonsense").send().await.unwrap();
+    let broken = broken
+        .header("content-type", "multipart/form-data; boundary=x")
+        .body("nonsense")
+        .send()
+        .await
+        .unwrap();
     problem(broken, 400, "multipart_malformed").await;
 
     app.wait_for_no_objects().await;
     assert_eq!(app.rows().await, 0);
-    assert_eq!(app.state.queue.server_info().await.unwrap().queue_pending, 0);
+    assert_eq!(
+        app.state.queue.server_info().await.unwrap().queue_pending,
+        0
+    );
 }
 
 async fn a_client_that_hangs_up_leaves_nothing(database: Database) {
@@ -121,7 +177,10 @@ async fn a_client_that_hangs_up_leaves_nothing(database: Database) {
     }
     let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
     while app.stored_files() == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "the upload never reached the store");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the upload never reached the store"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     sending.abort();
@@ -133,7 +192,10 @@ async fn a_client_that_hangs_up_leaves_nothing(database: Database) {
 async fn prefer_wait_answers_with_the_finished_job(database: Database) {
     let app = TestApp::start(database).await;
     let form = audio_form(tone(1.0), "a.wav");
-    let asked = app.upload(form).header("prefer", "respond-async, wait=20").send();
+    let asked = app
+        .upload(form)
+        .header("prefer", "respond-async, wait=20")
+        .send();
     let worker = FakeWorker::new(&app);
     let (answer, _) = tokio::join!(asked, worker.finish_one());
     let answer = answer.unwrap();
@@ -141,7 +203,12 @@ async fn prefer_wait_answers_with_the_finished_job(database: Database) {
     assert_eq!(answer.headers()["preference-applied"], "wait=20");
     assert_eq!(answer.json::<Value>().await.unwrap()["state"], "succeeded");
 
-    let answer = app.upload(audio_form(tone(1.0), "a.wav")).header("prefer", "wait=1").send().await.unwrap();
+    let answer = app
+        .upload(audio_form(tone(1.0), "a.wav"))
+        .header("prefer", "wait=1")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     assert!(answer.headers().contains_key("location"));
 }

@@ -9,10 +9,18 @@ use crate::app::{Database, TestApp, audio_form, problem};
 use crate::audio_files::{text, tone};
 use crate::on_both;
 
-on_both!(a_repeated_request_gets_the_first_answer, a_running_request_holds_its_key, a_refused_request_gives_its_key_back);
+on_both!(
+    a_repeated_request_gets_the_first_answer,
+    a_running_request_holds_its_key,
+    a_refused_request_gives_its_key_back
+);
 
 async fn send(app: &TestApp, key: &str, form: Form) -> Response {
-    app.upload(form).header("idempotency-key", key).send().await.unwrap()
+    app.upload(form)
+        .header("idempotency-key", key)
+        .send()
+        .await
+        .unwrap()
 }
 
 async fn a_repeated_request_gets_the_first_answer(database: Database) {
@@ -30,12 +38,30 @@ async fn a_repeated_request_gets_the_first_answer(database: Database) {
     assert_eq!(app.rows().await, 1);
     assert_eq!(app.stored_files(), 1);
 
-    problem(send(&app, "one", audio_form(tone(2.0), "a.wav")).await, 422, "idempotency_key_reused").await;
+    problem(
+        send(&app, "one", audio_form(tone(2.0), "a.wav")).await,
+        422,
+        "idempotency_key_reused",
+    )
+    .await;
     let other_options = form().text("options", r#"{"options": {"melodia": false}}"#);
-    problem(send(&app, "one", other_options).await, 422, "idempotency_key_reused").await;
-    assert_eq!(send(&app, "two", form()).await.status(), StatusCode::ACCEPTED);
+    problem(
+        send(&app, "one", other_options).await,
+        422,
+        "idempotency_key_reused",
+    )
+    .await;
+    assert_eq!(
+        send(&app, "two", form()).await.status(),
+        StatusCode::ACCEPTED
+    );
     assert_eq!(app.rows().await, 2);
-    problem(send(&app, &"x".repeat(256), form()).await, 400, "idempotency_key_invalid").await;
+    problem(
+        send(&app, &"x".repeat(256), form()).await,
+        400,
+        "idempotency_key_invalid",
+    )
+    .await;
 }
 
 async fn a_running_request_holds_its_key(database: Database) {
@@ -45,15 +71,29 @@ async fn a_running_request_holds_its_key(database: Database) {
     let slow = Form::new().part("audio", Part::stream(body).file_name("a.wav"));
     let slow = tokio::spawn(app.upload(slow).header("idempotency-key", "one").send());
     let whole = tone(1.0);
-    chunks.send(Ok(whole[..1000].to_vec().into())).await.unwrap();
+    chunks
+        .send(Ok(whole[..1000].to_vec().into()))
+        .await
+        .unwrap();
     // Until the server has taken the key the others would race with the first for it.
     let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
     while app.stored_files() == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "the first request never got through");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the first request never got through"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    problem(send(&app, "one", audio_form(tone(1.0), "a.wav")).await, 409, "idempotency_in_progress").await;
-    chunks.send(Ok(whole[1000..].to_vec().into())).await.unwrap();
+    problem(
+        send(&app, "one", audio_form(tone(1.0), "a.wav")).await,
+        409,
+        "idempotency_in_progress",
+    )
+    .await;
+    chunks
+        .send(Ok(whole[1000..].to_vec().into()))
+        .await
+        .unwrap();
     drop(chunks);
     assert_eq!(slow.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
     let again = send(&app, "one", audio_form(tone(1.0), "a.wav")).await;
@@ -63,7 +103,12 @@ async fn a_running_request_holds_its_key(database: Database) {
 
 async fn a_refused_request_gives_its_key_back(database: Database) {
     let app = TestApp::start(database).await;
-    problem(send(&app, "one", audio_form(text(), "a.mp3")).await, 415, "audio_undecodable").await;
+    problem(
+        send(&app, "one", audio_form(text(), "a.mp3")).await,
+        415,
+        "audio_undecodable",
+    )
+    .await;
     let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
     loop {
         let again = send(&app, "one", audio_form(tone(1.0), "a.wav")).await;

@@ -7,7 +7,11 @@ use crate::app::{Database, TestApp, problem};
 use crate::fake_worker::FakeWorker;
 use crate::on_both;
 
-on_both!(pages_follow_each_other_newest_first, states_are_told_apart, bad_parameters_are_named);
+on_both!(
+    pages_follow_each_other_newest_first,
+    states_are_told_apart,
+    bad_parameters_are_named
+);
 
 async fn pages_follow_each_other_newest_first(database: Database) {
     let app = TestApp::start(database).await;
@@ -21,11 +25,17 @@ async fn pages_follow_each_other_newest_first(database: Database) {
     loop {
         let response = app.get(&path).await;
         assert_eq!(response.status(), StatusCode::OK);
-        let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let link = response
+            .headers()
+            .get("link")
+            .map(|link| link.to_str().unwrap().to_owned());
         let page: Value = response.json().await.unwrap();
         let data = page["data"].as_array().unwrap();
         assert!(data.len() <= 3);
-        seen.extend(data.iter().map(|job| job["id"].as_str().unwrap().to_owned()));
+        seen.extend(
+            data.iter()
+                .map(|job| job["id"].as_str().unwrap().to_owned()),
+        );
         let Some(link) = link else {
             assert_eq!(page["has_more"], false);
             break;
@@ -54,9 +64,18 @@ async fn states_are_told_apart(database: Database) {
         ("failed", vec![]),
         ("created", vec![]),
     ] {
-        let page: Value =
-            app.get(&format!("/api/v1/transcriptions?state={state}")).await.json().await.unwrap();
-        let ids: Vec<&str> = page["data"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
+        let page: Value = app
+            .get(&format!("/api/v1/transcriptions?state={state}"))
+            .await
+            .json()
+            .await
+            .unwrap();
+        let ids: Vec<&str> = page["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|job| job["id"].as_str().unwrap())
+            .collect();
         assert_eq!(ids, expected, "{state}");
     }
 }
@@ -71,6 +90,11 @@ async fn bad_parameters_are_named(database: Database) {
         ("cursor=zzz", 400, "cursor_invalid"),
         ("colour=red", 400, "request_malformed"),
     ] {
-        problem(app.get(&format!("/api/v1/transcriptions?{query}")).await, status, code).await;
+        problem(
+            app.get(&format!("/api/v1/transcriptions?{query}")).await,
+            status,
+            code,
+        )
+        .await;
     }
 }

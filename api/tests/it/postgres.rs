@@ -36,12 +36,22 @@ static INSTANCE: OnceLock<Instance> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 fn start() -> Instance {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|out| out.stdout == b"0\n");
     // Postgres refuses to run as root.
     let mut command = match is_root {
         true => {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", SCRIPT]);
+            command.args([
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+                "sh",
+                "-c",
+                SCRIPT,
+            ]);
             command
         }
         false => {
@@ -50,12 +60,24 @@ fn start() -> Instance {
             command
         }
     };
-    let mut leash = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut leash = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut folder = String::new();
-    BufReader::new(leash.stdout.take().unwrap()).read_line(&mut folder).unwrap();
+    BufReader::new(leash.stdout.take().unwrap())
+        .read_line(&mut folder)
+        .unwrap();
     let folder = folder.trim().to_owned();
-    assert!(!folder.is_empty(), "Postgres did not start; the tests need the package `postgresql`");
-    Instance { folder, _leash: leash }
+    assert!(
+        !folder.is_empty(),
+        "Postgres did not start; the tests need the package `postgresql`"
+    );
+    Instance {
+        folder,
+        _leash: leash,
+    }
 }
 
 /// The URL of a fresh database.
@@ -63,9 +85,22 @@ pub async fn fresh_database() -> String {
     tokio::task::spawn_blocking(|| {
         let folder = &INSTANCE.get_or_init(start).folder;
         let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-        let psql = ["-h", folder, "-U", "wtt", "-d", "postgres", "-qc", &format!("CREATE DATABASE {name}")];
+        let psql = [
+            "-h",
+            folder,
+            "-U",
+            "wtt",
+            "-d",
+            "postgres",
+            "-qc",
+            &format!("CREATE DATABASE {name}"),
+        ];
         let made = Command::new("psql").args(psql).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         format!("postgres://wtt@localhost/{name}?host={folder}")
     })
     .await
