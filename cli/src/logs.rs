@@ -10,8 +10,9 @@ use crate::args::Command;
 /// `WTT_LOG` takes a filter such as `debug` or `worker=debug,info`; `WTT_LOG_FORMAT=json` is for machines that read.
 pub(crate) fn start(command: &Command) {
     let default = match command {
-        Command::Up(_) | Command::Worker(_) => "info,sqlx=warn,hyper=warn,tower_http=info",
-        _ => "warn",
+        Command::Up(_) | Command::Worker(_) => "info,sqlx=warn,hyper=warn,tower_http=info,symphonia=off",
+        // A decoder's own complaints are told again, in our words and with the file's name.
+        _ => "warn,symphonia=off",
     };
     let filter = EnvFilter::try_from_env("WTT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt()

@@ -1,18 +1,21 @@
 //! Turns notes into a recording: a struck string for each note, made of decaying partials, and the samples as a WAV file.
 //! The same notes always give the same bytes. It must not know which piece it plays.
 
-use std::f64::consts::TAU;
+use std::f64::consts::{PI, TAU};
 
 use music::Note;
 
 const RATE: u32 = 44_100;
 const CHANNELS: u16 = 2;
-const PARTIALS: u32 = 10;
+const PARTIALS: u32 = 8;
 /// Partials above this would only add hiss.
 const HIGHEST_HZ: f64 = 9_000.0;
 /// How much a stiff string's partials lie above the multiples of its lowest one.
 const STIFFNESS: f64 = 0.000_25;
-const ATTACK_SECONDS: f64 = 0.004;
+/// A soft hammer. A hard one's click reads as a second stroke of every string that still sounds.
+const ATTACK_SECONDS: f64 = 0.025;
+/// How long the lowest partial of middle C rings.
+const RING_SECONDS: f64 = 1.0;
 /// How fast a string dies away when its key is let go.
 const RELEASE_SECONDS: f64 = 0.06;
 /// What sounds on after the last key was let go.
@@ -54,16 +57,16 @@ fn strike(note: &Note, sound: &mut [[f64; CHANNELS as usize]]) {
     let release = (-1.0 / (RELEASE_SECONDS * rate)).exp();
     // Low strings stand on the left, as they do for the player, and ring longer.
     let right = ((f64::from(note.pitch) - 36.0) / 60.0).clamp(0.2, 0.8);
-    let rings_seconds = 1.6 * (261.6 / lowest_hz).sqrt();
+    let rings_seconds = RING_SECONDS * (261.6 / lowest_hz).sqrt();
     for partial in 1..=PARTIALS {
         let number = f64::from(partial);
         let hz = lowest_hz * number * (1.0 + STIFFNESS * number * number).sqrt();
         if hz > HIGHEST_HZ {
             break;
         }
-        let decay = (-(0.6 + 0.4 * number) / (rings_seconds * rate)).exp();
+        let decay = (-(0.2 + 0.8 * number) / (rings_seconds * rate)).exp();
         let (turn_im, turn_re) = (TAU * hz / rate).sin_cos();
-        let (mut re, mut im) = (loudness / number.powf(1.3), 0.0);
+        let (mut re, mut im) = (loudness / (number * number), 0.0);
         let mut damper = 1.0;
         let frames = sound.iter_mut().skip(start).take(released).enumerate();
         for (frame, [left_sample, right_sample]) in frames {
@@ -74,12 +77,17 @@ fn strike(note: &Note, sound: &mut [[f64; CHANNELS as usize]]) {
             if frame > held {
                 damper *= release;
             }
-            let attack = (frame as f64 / (ATTACK_SECONDS * rate)).min(1.0);
+            let attack = ease(frame as f64 / (ATTACK_SECONDS * rate));
             let sample = im * attack * damper;
             *left_sample += sample * (1.0 - right);
             *right_sample += sample * right;
         }
     }
+}
+
+/// From 0 to 1 without a corner.
+fn ease(part: f64) -> f64 {
+    0.5 - 0.5 * (PI * part.min(1.0)).cos()
 }
 
 fn header(frames: usize) -> Vec<u8> {
@@ -116,7 +124,7 @@ mod tests {
         assert_eq!(wav, super::wav(&score::notes()));
         assert_eq!(
             hex::encode(Sha256::digest(&wav)),
-            "06fe4c315928b96fb442417a7d6de3560c4a5dc5d040b77b7c257a1fbb50a32d"
+            "85e132f3fc408ffbf485286fe8f0c692277cebe3b02b2dcbc3a59b16366cb71d"
         );
     }
 
