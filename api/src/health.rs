@@ -17,12 +17,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `/livez`, `/readyz`, `/startupz`.
 pub(crate) fn router() -> Router<AppState> {
-    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).route("/startupz", get(started))
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/startupz", get(started))
 }
 
 /// The event loop answers; nothing else is asked, because a restart would mend nothing else.
 async fn live(State(state): State<AppState>) -> Response {
-    answer(StatusCode::OK, json!({ "status": "alive", "uptime_seconds": state.started_at.elapsed().as_secs() }))
+    answer(
+        StatusCode::OK,
+        json!({ "status": "alive", "uptime_seconds": state.started_at.elapsed().as_secs() }),
+    )
 }
 
 /// The port is bound after the migrations and before the loops, so an answer is the proof.
@@ -32,8 +38,11 @@ async fn started() -> Response {
 
 /// 503 where a request would fail: database or objects away, or shutting down.
 async fn ready(State(state): State<AppState>) -> Response {
-    let (database, objects, queue) =
-        tokio::join!(check(state.db.ping()), check(state.objects.ping()), check(state.queue.ping()));
+    let (database, objects, queue) = tokio::join!(
+        check(state.db.ping()),
+        check(state.objects.ping()),
+        check(state.queue.ping())
+    );
     let stopping = state.shutdown.is_cancelled();
     let serves = !stopping && database.is_ok() && objects.is_ok();
     let (status, word) = match (serves, queue.is_ok()) {
@@ -49,7 +58,9 @@ async fn ready(State(state): State<AppState>) -> Response {
     answer(status, body)
 }
 
-async fn check<E: std::fmt::Display>(ping: impl Future<Output = Result<(), E>>) -> Result<u64, &'static str> {
+async fn check<E: std::fmt::Display>(
+    ping: impl Future<Output = Result<(), E>>,
+) -> Result<u64, &'static str> {
     let asked = std::time::Instant::now();
     match tokio::time::timeout(PATIENCE, ping).await {
         Ok(Ok(())) => Ok(u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX)),

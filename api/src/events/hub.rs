@@ -16,7 +16,7 @@ const BACKLOG: usize = 32;
 
 /// What may have happened to a task.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Hint {
+pub(crate) enum Hint {
     /// The running attempt got further: complete in itself, needs no look.
     Progress { seq: u64, progress: Progress },
     /// Anything else, or something was missed: look at the row and the queue.
@@ -24,7 +24,7 @@ pub enum Hint {
 }
 
 /// Where hints are handed out.
-pub struct Hub {
+pub(crate) struct Hub {
     tasks: Mutex<HashMap<TaskId, broadcast::Sender<Hint>>>,
     /// Rung when the outbox may hold something new.
     finished: Notify,
@@ -47,7 +47,7 @@ impl Default for Hub {
 
 impl Hub {
     /// Hints about one task from now on.
-    pub fn listen(self: &Arc<Self>, id: &TaskId) -> Listener {
+    pub(crate) fn listen(self: &Arc<Self>, id: &TaskId) -> Listener {
         let hints = match self.tasks.lock().entry(id.clone()) {
             Entry::Occupied(known) => known.get().subscribe(),
             Entry::Vacant(new) => {
@@ -56,31 +56,35 @@ impl Hub {
                 receiver
             }
         };
-        Listener { hub: Arc::clone(self), id: id.clone(), hints }
+        Listener {
+            hub: Arc::clone(self),
+            id: id.clone(),
+            hints,
+        }
     }
 
     /// The row of this task has changed in this process.
-    pub fn look(&self, id: &TaskId) {
+    pub(crate) fn look(&self, id: &TaskId) {
         self.hint(id, Hint::Look);
     }
 
     /// Until the outbox may hold something new.
-    pub async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         self.finished.notified().await;
     }
 
     /// Until Redis has been reached again.
-    pub async fn connected(&self) {
+    pub(crate) async fn connected(&self) {
         self.connected.notified().await;
     }
 
     /// Redis may have forgotten tasks.
-    pub fn suspect(&self) {
+    pub(crate) fn suspect(&self) {
         self.suspicious.store(true, Ordering::Relaxed);
     }
 
     /// Whether it may; whoever asks does the comparing.
-    pub fn take_suspicion(&self) -> bool {
+    pub(crate) fn take_suspicion(&self) -> bool {
         self.suspicious.swap(false, Ordering::Relaxed)
     }
 
@@ -104,7 +108,7 @@ impl Hub {
     }
 
     /// Listens to Redis until shutdown; the subscription reconnects by itself.
-    pub async fn run(&self, queue: &Queue, shutdown: &CancellationToken) {
+    pub(crate) async fn run(&self, queue: &Queue, shutdown: &CancellationToken) {
         let mut events = queue.events(Interest::Everything);
         loop {
             let event = tokio::select! {
@@ -127,17 +131,24 @@ impl Hub {
                 self.finished.notify_one();
                 self.hint(&id, Hint::Look);
             }
-            Event::Progress { id, seq, progress: Some(progress), cancel: false } => {
+            Event::Progress {
+                id,
+                seq,
+                progress: Some(progress),
+                cancel: false,
+            } => {
                 self.hint(&id, Hint::Progress { seq, progress });
             }
-            Event::Progress { id, .. } | Event::New { id } | Event::Claimed { id } => self.hint(&id, Hint::Look),
+            Event::Progress { id, .. } | Event::New { id } | Event::Claimed { id } => {
+                self.hint(&id, Hint::Look)
+            }
             Event::Disconnected | Event::Other => {}
         }
     }
 }
 
 /// One listener's end; the hub forgets the task when its last listener is dropped.
-pub struct Listener {
+pub(crate) struct Listener {
     hub: Arc<Hub>,
     id: TaskId,
     hints: broadcast::Receiver<Hint>,
@@ -145,7 +156,7 @@ pub struct Listener {
 
 impl Listener {
     /// The next hint; one that was missed reads as `Look`.
-    pub async fn next(&mut self) -> Hint {
+    pub(crate) async fn next(&mut self) -> Hint {
         match self.hints.recv().await {
             Ok(hint) => hint,
             // The sender lives as long as there is a listener, so `Closed` cannot come; looking again is right for both.
@@ -178,10 +189,24 @@ mod tests {
         let hub = Arc::new(Hub::default());
         let (mut a, mut again) = (hub.listen(&id("a")), hub.listen(&id("a")));
         let mut b = hub.listen(&id("b"));
-        hub.take(Event::Progress { id: id("a"), seq: 3, progress: Some(Progress::default()), cancel: false });
-        hub.take(Event::Completed { id: id("b"), seq: 1 });
-        let progress = Hint::Progress { seq: 3, progress: Progress::default() };
-        assert_eq!((a.next().await, again.next().await), (progress.clone(), progress));
+        hub.take(Event::Progress {
+            id: id("a"),
+            seq: 3,
+            progress: Some(Progress::default()),
+            cancel: false,
+        });
+        hub.take(Event::Completed {
+            id: id("b"),
+            seq: 1,
+        });
+        let progress = Hint::Progress {
+            seq: 3,
+            progress: Progress::default(),
+        };
+        assert_eq!(
+            (a.next().await, again.next().await),
+            (progress.clone(), progress)
+        );
         assert_eq!(b.next().await, Hint::Look);
         drop(a);
         assert_eq!(hub.listened_to(), 2);
@@ -194,7 +219,13 @@ mod tests {
         let hub = Arc::new(Hub::default());
         let mut slow = hub.listen(&id("a"));
         for seq in 0..2 * BACKLOG as u64 {
-            hub.hint(&id("a"), Hint::Progress { seq, progress: Progress::default() });
+            hub.hint(
+                &id("a"),
+                Hint::Progress {
+                    seq,
+                    progress: Progress::default(),
+                },
+            );
         }
         assert_eq!(slow.next().await, Hint::Look);
     }

@@ -21,7 +21,10 @@ impl EventId {
         if view.state().is_final() {
             return Self::end_of(life);
         }
-        Self { life, seq: view.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq) }
+        Self {
+            life,
+            seq: view.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq),
+        }
     }
 
     pub(super) fn end_of(life: u64) -> Self {
@@ -30,12 +33,18 @@ impl EventId {
 
     /// For the snapshot before the end: it must not pass for the end itself if the connection breaks between the two.
     pub(super) fn while_running(self) -> Self {
-        Self { seq: self.seq.min(END - 1), ..self }
+        Self {
+            seq: self.seq.min(END - 1),
+            ..self
+        }
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (life, seq) = text.trim().split_once('.')?;
-        Some(Self { life: life.parse().ok()?, seq: seq.parse().ok()? })
+        Some(Self {
+            life: life.parse().ok()?,
+            seq: seq.parse().ok()?,
+        })
     }
 }
 

@@ -28,7 +28,7 @@ use hub::{Hint, Listener};
 use id::EventId;
 use slot::Slot;
 
-pub use hub::Hub;
+pub(crate) use hub::Hub;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A client that lost its connection comes back after this.
@@ -49,22 +49,36 @@ async fn events(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let Ok(task) = TaskId::parse(id.as_str()) else {
-        return Err(ApiError::new(Code::TranscriptionUnknown, format!("there is no transcription {id:?}")));
+        return Err(ApiError::new(
+            Code::TranscriptionUnknown,
+            format!("there is no transcription {id:?}"),
+        ));
     };
     if state.shutdown.is_cancelled() {
-        return Err(ApiError::new(Code::ShuttingDown, "the server is shutting down; connect again soon"));
+        return Err(ApiError::new(
+            Code::ShuttingDown,
+            "the server is shutting down; connect again soon",
+        ));
     }
     let slot = Slot::take(&state, &principal)?;
     // Listen first, look second: what happens in between is heard.
     let hints = state.hub.listen(&task);
     let found = row::find(&state, &id).await?;
     let first = view_one(&state, found).await;
-    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(EventId::parse);
+    let seen = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok())
+        .and_then(EventId::parse);
     if first.state().is_final() && seen == Some(EventId::of(&first)) {
         // The client has seen the end; EventSource stops reconnecting at 204.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let follower = Follower { state, hints, view: first, _slot: slot };
+    let follower = Follower {
+        state,
+        hints,
+        view: first,
+        _slot: slot,
+    };
     let headers = [
         (header::CACHE_CONTROL, "no-cache, no-transform"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
@@ -90,9 +104,10 @@ impl Follower {
                 yield Ok(event("snapshot", at.while_running(), &self.view.to_json()).retry(RECONNECT));
             }
             while !self.view.state().is_final() {
+                let patience = self.patience();
                 let hint = tokio::select! {
                     hint = self.hints.next() => hint,
-                    () = tokio::time::sleep(self.patience()) => Hint::Look,
+                    () = tokio::time::sleep(patience) => Hint::Look,
                     () = self.state.shutdown.cancelled() => return,
                 };
                 if let Hint::Progress { seq, progress } = &hint
@@ -141,13 +156,19 @@ impl Follower {
 
     /// False: the row is gone.
     async fn look(&mut self) -> Result<bool, db::Error> {
-        let Some(row) = self.state.db.get(&self.view.row.id).await? else { return Ok(false) };
+        let Some(row) = self.state.db.get(&self.view.row.id).await? else {
+            return Ok(false);
+        };
         self.view = view_one(&self.state, row).await;
         Ok(true)
     }
 
     fn patience(&self) -> Duration {
-        let ended = self.view.snapshot.as_ref().is_some_and(|snapshot| snapshot.finished_at_ms.is_some());
+        let ended = self
+            .view
+            .snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.finished_at_ms.is_some());
         if ended { SOON } else { POLL }
     }
 
@@ -187,5 +208,8 @@ impl Shown {
 
 fn event(name: &str, id: EventId, data: &Value) -> Event {
     // JSON holds no raw line break, so this is one `data:` line.
-    Event::default().event(name).id(id.to_string()).data(data.to_string())
+    Event::default()
+        .event(name)
+        .id(id.to_string())
+        .data(data.to_string())
 }

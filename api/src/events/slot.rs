@@ -18,18 +18,27 @@ impl Slot {
         let all: usize = streams.values().sum();
         let own = streams.get(&principal.0).copied().unwrap_or(0);
         // Without keys everyone has the same name, and the limit for all is enough.
-        if all >= limits.max_streams || (!state.keys.is_open() && own >= limits.max_streams_per_key) {
-            let detail = "too many event streams are open; close some, or poll the transcription instead";
+        if all >= limits.max_streams || (!state.keys.is_open() && own >= limits.max_streams_per_key)
+        {
+            let detail =
+                "too many event streams are open; close some, or poll the transcription instead";
             return Err(ApiError::new(Code::TooManyStreams, detail));
         }
         *streams.entry(Arc::clone(&principal.0)).or_default() += 1;
-        Ok(Self { state: state.clone(), principal: Arc::clone(&principal.0) })
+        Ok(Self {
+            state: state.clone(),
+            principal: Arc::clone(&principal.0),
+        })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut streams = self.state.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self
+            .state
+            .streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = streams.get_mut(&self.principal) {
             *open -= 1;
             if *open == 0 {

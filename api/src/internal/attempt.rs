@@ -19,8 +19,13 @@ impl Attempt {
             let detail = "send the token of the claim: `Authorization: Bearer TOKEN`";
             return Err(ApiError::new(Code::TokenMissing, detail));
         };
-        let Ok(task) = TaskId::parse(id) else { return Err(unknown(id)) };
-        Ok(Self { id: task, token: Token::new(token) })
+        let Ok(task) = TaskId::parse(id) else {
+            return Err(unknown(id));
+        };
+        Ok(Self {
+            id: task,
+            token: Token::new(token),
+        })
     }
 
     /// Live or done by this very token; anything else is an error. Redis away: 503, repeat.
@@ -47,7 +52,10 @@ impl Attempt {
     }
 
     pub(crate) fn stale(&self) -> ApiError {
-        let detail = format!("task {} has been given to another attempt or has ended; drop this one", self.id);
+        let detail = format!(
+            "task {} has been given to another attempt or has ended; drop this one",
+            self.id
+        );
         ApiError::new(Code::StaleAttempt, detail)
     }
 

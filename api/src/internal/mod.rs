@@ -19,5 +19,8 @@ pub(crate) fn router(state: &AppState) -> Router<AppState> {
     let body = DefaultBodyLimit::max(result::body_limit(state));
     Router::new()
         .route("/internal/v1/tasks/{id}/audio", get(recording::send))
-        .route("/internal/v1/tasks/{id}/result", put(result::receive).layer(body))
+        .route(
+            "/internal/v1/tasks/{id}/result",
+            put(result::receive).layer(body),
+        )
 }

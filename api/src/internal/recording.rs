@@ -19,7 +19,11 @@ pub(super) async fn send(
 ) -> ApiResult<Response> {
     let attempt = Attempt::of(&id, &headers)?;
     attempt.verify_live(&state).await?;
-    let row = state.db.get(attempt.id.as_str()).await?.ok_or_else(|| attempt.unknown())?;
+    let row = state
+        .db
+        .get(attempt.id.as_str())
+        .await?
+        .ok_or_else(|| attempt.unknown())?;
     respond(&state, &row).await
 }
 
@@ -29,7 +33,10 @@ pub(crate) async fn respond(state: &AppState, row: &Row) -> ApiResult<Response> 
         Ok(stream) => stream,
         Err(error) if error.is_not_found() => {
             tracing::error!(task.id = %row.id, "the recording of an unfinished transcription is missing");
-            return Err(ApiError::new(Code::FileUnknown, format!("the recording of {} is gone", row.id)));
+            return Err(ApiError::new(
+                Code::FileUnknown,
+                format!("the recording of {} is gone", row.id),
+            ));
         }
         Err(error) => return Err(error.into()),
     };

@@ -1,8 +1,8 @@
 //! The result of one attempt: checked, stored under the attempt's own names, and only then COMPLETE decides whether it
 //! counts. Every step may be repeated with the same token; a loser's files are removed.
 
-use axum::extract::multipart::Field;
 use axum::extract::State;
+use axum::extract::multipart::Field;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -56,7 +56,12 @@ pub(crate) enum Outcome {
 
 /// Three parts and what surrounds them.
 pub(crate) fn body_limit(state: &AppState) -> usize {
-    state.config.limits.max_result_bytes.saturating_mul(2).saturating_add(2 * LARGEST_REPORT_BYTES)
+    state
+        .config
+        .limits
+        .max_result_bytes
+        .saturating_mul(2)
+        .saturating_add(2 * LARGEST_REPORT_BYTES)
 }
 
 pub(super) async fn receive(
@@ -112,7 +117,8 @@ async fn read(state: &AppState, multipart: &mut Multipart) -> ApiResult<HandIn> 
     Ok(HandIn {
         midi: midi.ok_or_else(|| missing("midi"))?,
         notes: notes.ok_or_else(|| missing("notes"))?,
-        report: serde_json::from_slice(&report).map_err(|error| invalid(format!("the report: {error}")))?,
+        report: serde_json::from_slice(&report)
+            .map_err(|error| invalid(format!("the report: {error}")))?,
     })
 }
 
@@ -120,7 +126,9 @@ pub(crate) async fn part(mut field: Field<'_>, name: &str, limit: usize) -> ApiR
     let mut bytes = BytesMut::new();
     while let Some(chunk) = field.chunk().await? {
         if bytes.len() + chunk.len() > limit {
-            return Err(invalid(format!("the part `{name}` has more than {limit} bytes")));
+            return Err(invalid(format!(
+                "the part `{name}` has more than {limit} bytes"
+            )));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -128,7 +136,11 @@ pub(crate) async fn part(mut field: Field<'_>, name: &str, limit: usize) -> ApiR
 }
 
 /// Checks, stores, completes.
-pub(crate) async fn store(state: &AppState, attempt: &Attempt, handed_in: HandIn) -> ApiResult<Outcome> {
+pub(crate) async fn store(
+    state: &AppState,
+    attempt: &Attempt,
+    handed_in: HandIn,
+) -> ApiResult<Outcome> {
     let id = attempt.id.as_str();
     let checked = check(handed_in).await.inspect_err(|error| {
         tracing::warn!(task.id = %id, cause = %error.detail, "refused the result of a worker");
@@ -137,7 +149,12 @@ pub(crate) async fn store(state: &AppState, attempt: &Attempt, handed_in: HandIn
     if state.db.get(id).await?.is_none() {
         return Err(attempt.unknown());
     }
-    let Checked { midi, notes, note_count, report } = checked;
+    let Checked {
+        midi,
+        notes,
+        note_count,
+        report,
+    } = checked;
     let fingerprint = attempt.fingerprint();
     let pointer = ResultPointer {
         notes: note_count,
@@ -159,8 +176,26 @@ pub(crate) async fn store(state: &AppState, attempt: &Attempt, handed_in: HandIn
             .collect(),
         fingerprint: fingerprint.clone(),
     };
-    state.objects.put(ObjectKey::Midi { id, fingerprint: &fingerprint }, midi).await?;
-    state.objects.put(ObjectKey::Notes { id, fingerprint: &fingerprint }, notes).await?;
+    state
+        .objects
+        .put(
+            ObjectKey::Midi {
+                id,
+                fingerprint: &fingerprint,
+            },
+            midi,
+        )
+        .await?;
+    state
+        .objects
+        .put(
+            ObjectKey::Notes {
+                id,
+                fingerprint: &fingerprint,
+            },
+            notes,
+        )
+        .await?;
     let completion = Completion {
         id: attempt.id.clone(),
         token: attempt.token.clone(),
@@ -182,7 +217,11 @@ pub(crate) async fn store(state: &AppState, attempt: &Attempt, handed_in: HandIn
         refused => {
             remove(state, id, &fingerprint).await;
             count("stale");
-            Err(if refused == Completed::Unknown { attempt.unknown() } else { attempt.stale() })
+            Err(if refused == Completed::Unknown {
+                attempt.unknown()
+            } else {
+                attempt.stale()
+            })
         }
     }
 }
@@ -196,19 +235,35 @@ struct Checked {
 
 async fn check(handed_in: HandIn) -> ApiResult<Checked> {
     let parse = move || -> ApiResult<Checked> {
-        let HandIn { midi, notes, report } = handed_in;
+        let HandIn {
+            midi,
+            notes,
+            report,
+        } = handed_in;
         music::midi::check(&midi).map_err(|error| invalid(error.to_string()))?;
-        let text = std::str::from_utf8(&notes).map_err(|error| invalid(format!("the notes: {error}")))?;
-        let transcript = music::Transcript::from_json(text).map_err(|error| invalid(error.to_string()))?;
-        Ok(Checked { note_count: transcript.notes.len() as u64, midi, notes, report })
+        let text =
+            std::str::from_utf8(&notes).map_err(|error| invalid(format!("the notes: {error}")))?;
+        let transcript =
+            music::Transcript::from_json(text).map_err(|error| invalid(error.to_string()))?;
+        Ok(Checked {
+            note_count: transcript.notes.len() as u64,
+            midi,
+            notes,
+            report,
+        })
     };
     // Large results take a while to parse; other requests go on meanwhile.
-    tokio::task::spawn_blocking(parse).await.map_err(ApiError::internal)?
+    tokio::task::spawn_blocking(parse)
+        .await
+        .map_err(ApiError::internal)?
 }
 
 /// Only the files of an attempt that lost. What cannot be removed now, the sweeper finds.
 async fn remove(state: &AppState, id: &str, fingerprint: &str) {
-    for key in [ObjectKey::Midi { id, fingerprint }, ObjectKey::Notes { id, fingerprint }] {
+    for key in [
+        ObjectKey::Midi { id, fingerprint },
+        ObjectKey::Notes { id, fingerprint },
+    ] {
         if let Err(cause) = state.objects.delete(key).await {
             tracing::warn!(task.id = %id, %cause, "failed to remove the files of an overtaken attempt");
         }

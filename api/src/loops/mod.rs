@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::state::AppState;
 
+const UPKEEP: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -23,7 +24,10 @@ pub fn spawn(state: &AppState) -> JoinHandle<anyhow::Result<()>> {
     tokio::spawn(async move {
         let ended = run(state.clone()).await;
         if let Err(error) = &ended {
-            tracing::error!(cause = format!("{error:#}"), "a loop ended; so does the service");
+            tracing::error!(
+                cause = format!("{error:#}"),
+                "a loop ended; so does the service"
+            );
         }
         state.shutdown.cancel();
         ended
@@ -44,28 +48,75 @@ async fn run(state: AppState) -> anyhow::Result<()> {
     let own = state.clone();
     loops.spawn(async move {
         let wake = || own.hub.finished();
-        repeat(&own, "outbox", ms(own.config.timing.outbox_poll_ms), wake, subscriber::drain).await
+        repeat(
+            &own,
+            "outbox",
+            ms(own.config.timing.outbox_poll_ms),
+            wake,
+            subscriber::drain,
+        )
+        .await
     });
     let own = state.clone();
     loops.spawn(async move {
         let wake = || own.hub.connected();
-        repeat(&own, "reconciler", ms(own.config.timing.reconcile_interval_ms), wake, reconciler::heal).await
+        repeat(
+            &own,
+            "reconciler",
+            ms(own.config.timing.reconcile_interval_ms),
+            wake,
+            reconciler::heal,
+        )
+        .await
     });
+    add(
+        &mut loops,
+        &state,
+        "metrics",
+        UPKEEP,
+        crate::metrics::upkeep,
+    );
     add(&mut loops, &state, "fsck", fsck::INTERVAL, fsck::check);
-    add(&mut loops, &state, "sweeper", ms(timing.sweep_interval_ms), sweeper::sweep);
-    add(&mut loops, &state, "orphans", sweeper::ORPHAN_INTERVAL, sweeper::orphans);
+    add(
+        &mut loops,
+        &state,
+        "sweeper",
+        ms(timing.sweep_interval_ms),
+        sweeper::sweep,
+    );
+    add(
+        &mut loops,
+        &state,
+        "orphans",
+        sweeper::ORPHAN_INTERVAL,
+        sweeper::orphans,
+    );
     if state.config.reap {
-        add(&mut loops, &state, "reaper", ms(timing.reap_interval_ms), reaper::reap);
+        add(
+            &mut loops,
+            &state,
+            "reaper",
+            ms(timing.reap_interval_ms),
+            reaper::reap,
+        );
     }
     while let Some(ended) = loops.join_next().await {
         let name = ended.context("a loop of the service panicked")?;
-        anyhow::ensure!(state.shutdown.is_cancelled(), "the loop `{name}` ended by itself");
+        anyhow::ensure!(
+            state.shutdown.is_cancelled(),
+            "the loop `{name}` ended by itself"
+        );
     }
     Ok(())
 }
 
-fn add<F, Fut>(loops: &mut JoinSet<&'static str>, state: &AppState, name: &'static str, interval: Duration, step: F)
-where
+fn add<F, Fut>(
+    loops: &mut JoinSet<&'static str>,
+    state: &AppState,
+    name: &'static str,
+    interval: Duration,
+    step: F,
+) where
     F: Fn(AppState) -> Fut + Send + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
@@ -110,7 +161,11 @@ where
         };
         let woken = async {
             // After a failure a hint must not shorten the pause: an outage with many hints would become a hot loop.
-            if failures > 0 { std::future::pending().await } else { wake().await }
+            if failures > 0 {
+                std::future::pending().await
+            } else {
+                wake().await
+            }
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

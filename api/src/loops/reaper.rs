@@ -8,7 +8,11 @@ use crate::state::AppState;
 /// The options of this service's reaper.
 pub fn options(state: &AppState) -> ReapOptions {
     ReapOptions {
-        dead_letter_ttl_ms: state.config.timing.dead_letter_ttl_seconds.saturating_mul(1000),
+        dead_letter_ttl_ms: state
+            .config
+            .timing
+            .dead_letter_ttl_seconds
+            .saturating_mul(1000),
         ..ReapOptions::default()
     }
 }
@@ -28,7 +32,9 @@ pub async fn reap(state: AppState) -> anyhow::Result<()> {
         metrics::counter!("wtt_reaped_total", "what" => what).increment(count);
     }
     if report.amnesty {
-        tracing::warn!("nobody had reaped for longer than a lease; running tasks get one more lease");
+        tracing::warn!(
+            "nobody had reaped for longer than a lease; running tasks get one more lease"
+        );
     }
     if report.expired + report.poisoned + report.adopted + report.ghosts > 0 {
         tracing::info!(

@@ -20,7 +20,9 @@ pub(super) async fn heal(state: AppState) -> anyhow::Result<()> {
     if !state.hub.take_suspicion() {
         return heal_older_than(&state, QUIET_MS).await;
     }
-    heal_older_than(&state, 0).await.inspect_err(|_| state.hub.suspect())
+    heal_older_than(&state, 0)
+        .await
+        .inspect_err(|_| state.hub.suspect())
 }
 
 /// Looks at every unfinished row that was not touched for `quiet_ms`.
@@ -28,8 +30,14 @@ pub async fn heal_older_than(state: &AppState, quiet_ms: u64) -> anyhow::Result<
     let before_ms = now_ms().saturating_sub(quiet_ms);
     let mut after = String::new();
     loop {
-        let rows = state.db.list_unfinished(before_ms, &after, BATCH).await.context("failed to read unfinished rows")?;
-        let Some(last) = rows.last() else { return Ok(()) };
+        let rows = state
+            .db
+            .list_unfinished(before_ms, &after, BATCH)
+            .await
+            .context("failed to read unfinished rows")?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
         after = last.id.clone();
         let mut known = Vec::with_capacity(rows.len());
         for row in rows {
@@ -39,7 +47,11 @@ pub async fn heal_older_than(state: &AppState, quiet_ms: u64) -> anyhow::Result<
             }
         }
         let ids: Vec<TaskId> = known.iter().map(|(id, _)| id.clone()).collect();
-        let snapshots = state.queue.snapshots(&ids).await.context("failed to ask the queue for unfinished rows")?;
+        let snapshots = state
+            .queue
+            .snapshots(&ids)
+            .await
+            .context("failed to ask the queue for unfinished rows")?;
         for ((id, row), snapshot) in known.iter().zip(snapshots) {
             mend(state, id, row, snapshot.as_ref())
                 .await
@@ -48,7 +60,12 @@ pub async fn heal_older_than(state: &AppState, quiet_ms: u64) -> anyhow::Result<
     }
 }
 
-async fn mend(state: &AppState, id: &TaskId, row: &Row, snapshot: Option<&TaskSnapshot>) -> anyhow::Result<()> {
+async fn mend(
+    state: &AppState,
+    id: &TaskId,
+    row: &Row,
+    snapshot: Option<&TaskSnapshot>,
+) -> anyhow::Result<()> {
     let Some(snapshot) = snapshot else {
         enqueue(state, row).await?;
         return told(id, row, "enqueued");
@@ -68,7 +85,12 @@ async fn mend(state: &AppState, id: &TaskId, row: &Row, snapshot: Option<&TaskSn
 }
 
 /// A retry raised the row's life, and the queue has not heard of it.
-async fn mend_old_life(state: &AppState, id: &TaskId, row: &Row, snapshot: &TaskSnapshot) -> anyhow::Result<()> {
+async fn mend_old_life(
+    state: &AppState,
+    id: &TaskId,
+    row: &Row,
+    snapshot: &TaskSnapshot,
+) -> anyhow::Result<()> {
     match snapshot.status {
         TaskStatus::Failed => {
             if state.queue.replay(id, row.life).await? != Replayed::Queued {
@@ -83,7 +105,10 @@ async fn mend_old_life(state: &AppState, id: &TaskId, row: &Row, snapshot: &Task
         }
         // The next run finds it failed.
         TaskStatus::Pending | TaskStatus::Processing => {
-            state.queue.cancel(id, CancelKind::Cancelled, "replaced by a retry").await?;
+            state
+                .queue
+                .cancel(id, CancelKind::Cancelled, "replaced by a retry")
+                .await?;
             told(id, row, "cancelled")
         }
     }

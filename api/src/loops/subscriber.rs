@@ -14,10 +14,20 @@ const BATCH: usize = 200;
 /// Applies and acknowledges until the outbox is empty.
 pub async fn drain(state: AppState) -> anyhow::Result<()> {
     loop {
-        let entries = state.queue.results(BATCH).await.context("failed to read the outbox")?;
-        let Some(newest) = entries.iter().map(|entry| entry.number).max() else { return Ok(()) };
+        let entries = state
+            .queue
+            .results(BATCH)
+            .await
+            .context("failed to read the outbox")?;
+        let Some(newest) = entries.iter().map(|entry| entry.number).max() else {
+            return Ok(());
+        };
         apply(&state, &entries).await?;
-        state.queue.ack_results(newest, entries.len()).await.context("failed to acknowledge the outbox")?;
+        state
+            .queue
+            .ack_results(newest, entries.len())
+            .await
+            .context("failed to acknowledge the outbox")?;
         if entries.len() < BATCH {
             return Ok(());
         }
@@ -30,9 +40,16 @@ pub async fn apply(state: &AppState, entries: &[OutboxEntry]) -> anyhow::Result<
     // Only for when the run began; the entry itself is complete, so a Redis that went away meanwhile does not matter.
     let snapshots = state.queue.snapshots(&ids).await.unwrap_or_default();
     let snapshot = |at: usize| snapshots.get(at).and_then(Option::as_ref);
-    let finishes: Vec<Finish> =
-        entries.iter().enumerate().map(|(at, entry)| finish(state, entry, snapshot(at))).collect();
-    let outcomes = state.db.finish(&finishes).await.context("failed to store finished tasks")?;
+    let finishes: Vec<Finish> = entries
+        .iter()
+        .enumerate()
+        .map(|(at, entry)| finish(state, entry, snapshot(at)))
+        .collect();
+    let outcomes = state
+        .db
+        .finish(&finishes)
+        .await
+        .context("failed to store finished tasks")?;
     for (((entry, finish), outcome), at) in entries.iter().zip(&finishes).zip(outcomes).zip(0..) {
         match outcome {
             Applied::Done => {
@@ -46,7 +63,9 @@ pub async fn apply(state: &AppState, entries: &[OutboxEntry]) -> anyhow::Result<
                     "transcription finished"
                 );
             }
-            Applied::Ignored => tracing::debug!(task.id = %entry.id, entry.number, "outbox entry was applied before"),
+            Applied::Ignored => {
+                tracing::debug!(task.id = %entry.id, entry.number, "outbox entry was applied before")
+            }
             Applied::Unknown => {
                 tracing::debug!(task.id = %entry.id, entry.number, "outbox entry of a deleted row");
                 if let Err(cause) = state.objects.delete_results(&finish.id).await {
@@ -88,7 +107,9 @@ fn finish(state: &AppState, entry: &OutboxEntry, snapshot: Option<&TaskSnapshot>
         attempt: u64::from(entry.attempt),
         error,
         result,
-        started_at_ms: snapshot.filter(|snapshot| snapshot.life == entry.life).and_then(|s| s.started_at_ms),
+        started_at_ms: snapshot
+            .filter(|snapshot| snapshot.life == entry.life)
+            .and_then(|s| s.started_at_ms),
         finished_at_ms: entry.at_ms,
         expires_at_ms: transcriptions::row::expiry(state, entry.at_ms),
     }
@@ -101,7 +122,11 @@ fn outcome(entry: &OutboxEntry) -> (State, Option<ResultPointer>, Option<TaskErr
             Err(cause) => {
                 tracing::error!(task.id = %entry.id, %cause, "a completed task carries no readable result");
                 let message = "the result cannot be found; try again".to_owned();
-                let error = TaskError { code: "internal".to_owned(), kind: "internal".to_owned(), message };
+                let error = TaskError {
+                    code: "internal".to_owned(),
+                    kind: "internal".to_owned(),
+                    message,
+                };
                 (State::Failed, None, Some(error))
             }
         };
@@ -111,24 +136,34 @@ fn outcome(entry: &OutboxEntry) -> (State, Option<ResultPointer>, Option<TaskErr
         kind: entry.kind.clone(),
         message: entry.body.clone(),
     });
-    let row_state = if entry.kind == "cancelled" { State::Cancelled } else { State::Failed };
+    let row_state = if entry.kind == "cancelled" {
+        State::Cancelled
+    } else {
+        State::Failed
+    };
     (row_state, None, Some(error))
 }
 
 fn record(finish: &Finish, snapshot: Option<&TaskSnapshot>) {
-    let code = finish.error.as_ref().map_or("", |error| names::bounded_code(&error.code));
-    metrics::counter!(names::JOBS_FINISHED, "state" => finish.state.as_str(), "code" => code).increment(1);
+    let code = finish
+        .error
+        .as_ref()
+        .map_or("", |error| names::bounded_code(&error.code));
+    metrics::counter!(names::JOBS_FINISHED, "state" => finish.state.as_str(), "code" => code)
+        .increment(1);
     if let Some(result) = &finish.result {
         let model = result.model.clone();
         crate::metrics::count_ms(names::AUDIO_SECONDS, &model, result.audio_ms);
         crate::metrics::count_ms(names::BUSY_SECONDS, &model, result.busy_ms);
-        metrics::histogram!(names::JOB_RUN_SECONDS, "model" => model).record(seconds(result.wall_ms));
+        metrics::histogram!(names::JOB_RUN_SECONDS, "model" => model)
+            .record(seconds(result.wall_ms));
     }
     if let Some(snapshot) = snapshot
         && let Some(started_at_ms) = snapshot.started_at_ms
     {
-        metrics::histogram!(names::JOB_WAIT_SECONDS)
-            .record(seconds(started_at_ms.saturating_sub(snapshot.created_at_ms)));
+        metrics::histogram!(names::JOB_WAIT_SECONDS).record(seconds(
+            started_at_ms.saturating_sub(snapshot.created_at_ms),
+        ));
     }
 }
 

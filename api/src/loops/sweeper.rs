@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use queue::TaskId;
 
-use crate::db::Row;
 use crate::metrics::names;
 use crate::objects::{ObjectKey, StoredResult};
 use crate::state::{AppState, now_ms};
+use crate::transcriptions;
 
 /// Listing all results is dear on a remote store.
 pub(super) const ORPHAN_INTERVAL: Duration = Duration::from_secs(3600);
@@ -26,38 +26,32 @@ pub async fn sweep(state: AppState) -> anyhow::Result<()> {
     sources(&state, now_ms()).await?;
     leftovers(&state, now_ms().saturating_sub(LEFTOVER_AGE_MS)).await?;
     let old = now_ms().saturating_sub(state.config.timing.idempotency_seconds.saturating_mul(1000));
-    state.db.delete_old_answers(old).await.context("failed to forget old idempotent answers")?;
+    state
+        .db
+        .delete_old_answers(old)
+        .await
+        .context("failed to forget old idempotent answers")?;
     Ok(())
 }
 
 /// Transcriptions whose time is over, and uploads that were never started.
 pub async fn expired(state: &AppState, now_ms: u64) -> anyhow::Result<()> {
     loop {
-        let rows = state.db.list_expired(now_ms, BATCH).await.context("failed to read expired rows")?;
+        let rows = state
+            .db
+            .list_expired(now_ms, BATCH)
+            .await
+            .context("failed to read expired rows")?;
         for row in &rows {
-            remove(state, row, now_ms).await.with_context(|| format!("failed to remove transcription {}", row.id))?;
+            transcriptions::remove(state, row.clone(), "expired")
+                .await
+                .with_context(|| format!("failed to remove transcription {}", row.id))?;
+            swept("transcription", 1);
         }
         if rows.len() < BATCH {
             return Ok(());
         }
     }
-}
-
-async fn remove(state: &AppState, row: &Row, now_ms: u64) -> anyhow::Result<()> {
-    // The row first: from then on it answers 410, and its tombstone remembers the objects until they are gone.
-    if !state.db.delete(row, "expired", now_ms).await? {
-        return Ok(());
-    }
-    swept("transcription", 1);
-    tracing::info!(task.id = %row.id, task.state = row.state.as_str(), "transcription expired");
-    state.objects.delete_all(&row.id).await?;
-    state.db.objects_deleted(&row.id).await?;
-    if let Ok(task) = TaskId::parse(row.id.as_str()) {
-        state.hub.look(&task);
-        // Redis away: its own times to live end it.
-        let _ = state.queue.forget(&task).await;
-    }
-    Ok(())
 }
 
 /// Recordings of successful transcriptions; their results stay.
@@ -68,7 +62,11 @@ pub async fn sources(state: &AppState, now_ms: u64) -> anyhow::Result<()> {
     }
     let before_ms = now_ms.saturating_sub(kept_seconds.saturating_mul(1000));
     loop {
-        let rows = state.db.list_stale_sources(before_ms, BATCH).await.context("failed to read old recordings")?;
+        let rows = state
+            .db
+            .list_stale_sources(before_ms, BATCH)
+            .await
+            .context("failed to read old recordings")?;
         for row in &rows {
             state.objects.delete(ObjectKey::Audio(&row.id)).await?;
             state.db.forget_source(&row.id, now_ms).await?;
@@ -82,7 +80,12 @@ pub async fn sources(state: &AppState, now_ms: u64) -> anyhow::Result<()> {
 
 /// Objects of removed rows that could not be deleted at the time.
 pub async fn leftovers(state: &AppState, before_ms: u64) -> anyhow::Result<()> {
-    for id in state.db.list_leftovers(before_ms, BATCH).await.context("failed to read tombstones")? {
+    for id in state
+        .db
+        .list_leftovers(before_ms, BATCH)
+        .await
+        .context("failed to read tombstones")?
+    {
         state.objects.delete_all(&id).await?;
         state.db.objects_deleted(&id).await?;
         swept("leftover", 1);
@@ -97,19 +100,36 @@ pub async fn orphans(state: AppState) -> anyhow::Result<()> {
 
 pub async fn orphans_older_than(state: &AppState, age_ms: u64) -> anyhow::Result<()> {
     let mut by_id: BTreeMap<String, Vec<StoredResult>> = BTreeMap::new();
-    for stored in state.objects.results_before(now_ms().saturating_sub(age_ms)).await? {
+    for stored in state
+        .objects
+        .results_before(now_ms().saturating_sub(age_ms))
+        .await?
+    {
         by_id.entry(stored.id.clone()).or_default().push(stored);
     }
     for (id, results) in by_id {
-        let Ok(task) = TaskId::parse(id.as_str()) else { continue };
+        let Ok(task) = TaskId::parse(id.as_str()) else {
+            continue;
+        };
         // Redis first: a result that moves from its hash into the row in between is then seen twice, not never.
-        let snapshots = state.queue.snapshots(&[task]).await.context("failed to ask the queue for results")?;
+        let snapshots = state
+            .queue
+            .snapshots(&[task])
+            .await
+            .context("failed to ask the queue for results")?;
         let snapshot = snapshots.into_iter().next().flatten();
-        let pending = snapshot.and_then(|snapshot| snapshot.result).map(|result| result.fingerprint);
+        let pending = snapshot
+            .and_then(|snapshot| snapshot.result)
+            .map(|result| result.fingerprint);
         let row = state.db.get(&id).await?;
-        let stored = row.and_then(|row| row.result).map(|result| result.fingerprint);
+        let stored = row
+            .and_then(|row| row.result)
+            .map(|result| result.fingerprint);
         for result in results {
-            let named = [&pending, &stored].into_iter().flatten().any(|known| *known == result.fingerprint);
+            let named = [&pending, &stored]
+                .into_iter()
+                .flatten()
+                .any(|known| *known == result.fingerprint);
             if !named {
                 state.objects.delete_result(&result).await?;
                 swept("orphan", 1);

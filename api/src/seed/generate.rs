@@ -21,20 +21,32 @@ pub(super) async fn generate(State(state): State<AppState>, request: Request) ->
         }))
         .into_response(),
         // A form that cannot be read is a form without the id.
-        Err(error) if error.0.code == Code::ParameterInvalid => error.with_status(StatusCode::BAD_REQUEST),
+        Err(error) if error.0.code == Code::ParameterInvalid => {
+            error.with_status(StatusCode::BAD_REQUEST)
+        }
         Err(error) => error.into_response(),
     }
 }
 
 async fn start(state: &AppState, request: Request) -> Result<String, SeedError> {
     let Some(id) = audio_midi_id(state, request).await? else {
-        return Err(SeedError::new(Code::ParameterInvalid, "audio_midi_id is required"));
+        return Err(SeedError::new(
+            Code::ParameterInvalid,
+            "audio_midi_id is required",
+        ));
     };
     let row = find(state, &id).await?;
     if row.state == db::State::Created && state.db.set_queued(&row.id, now_ms()).await? {
-        let queued = state.db.get(&row.id).await?.ok_or_else(SeedError::unknown)?;
+        let queued = state
+            .db
+            .get(&row.id)
+            .await?
+            .ok_or_else(SeedError::unknown)?;
         if let Err(refused) = transcriptions::submit(state, &queued).await {
-            state.db.set_created(&row.id, now_ms(), row.expires_at_ms).await?;
+            state
+                .db
+                .set_created(&row.id, now_ms(), row.expires_at_ms)
+                .await?;
             return Err(refused.into());
         }
         if let Ok(task) = queue::TaskId::parse(row.id.as_str()) {
@@ -48,7 +60,10 @@ async fn start(state: &AppState, request: Request) -> Result<String, SeedError> 
 /// From a form of either kind, or from JSON.
 async fn audio_midi_id(state: &AppState, request: Request) -> Result<Option<String>, ApiError> {
     const NAME: &str = "audio_midi_id";
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
     if content_type.starts_with("multipart/form-data") {
         let mut form = Multipart::from_request(request, state).await?.0;
@@ -69,5 +84,7 @@ async fn audio_midi_id(state: &AppState, request: Request) -> Result<Option<Stri
         });
     }
     let mut pairs = url::form_urlencoded::parse(&body);
-    Ok(pairs.find(|(name, _)| name == NAME).map(|(_, id)| id.into_owned()))
+    Ok(pairs
+        .find(|(name, _)| name == NAME)
+        .map(|(_, id)| id.into_owned()))
 }

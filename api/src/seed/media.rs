@@ -19,7 +19,9 @@ pub(super) async fn send(
 ) -> Result<Response, SeedError> {
     // Without a token every path answers alike, so that nobody can ask which exist. The id is not looked at before.
     Attempt::of("0", &headers)?;
-    let name = path.strip_prefix("audios/").filter(|name| !name.is_empty() && !name.contains('/'));
+    let name = path
+        .strip_prefix("audios/")
+        .filter(|name| !name.is_empty() && !name.contains('/'));
     let nothing = || SeedError::new(Code::NotFound, "there is nothing here");
     let name = name.ok_or_else(nothing)?;
     let id = name.split_once('.').map_or(name, |(id, _)| id);

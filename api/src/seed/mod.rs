@@ -23,17 +23,44 @@ use crate::transcriptions::MULTIPART_OVERHEAD_BYTES;
 
 /// For clients, with an API key where there is one.
 pub(crate) fn router(state: &AppState) -> Router<AppState> {
-    let body = state.config.limits.max_upload_bytes.saturating_add(MULTIPART_OVERHEAD_BYTES);
+    let body = state
+        .config
+        .limits
+        .max_upload_bytes
+        .saturating_add(MULTIPART_OVERHEAD_BYTES);
     let body = DefaultBodyLimit::max(usize::try_from(body).unwrap_or(usize::MAX));
     let routes = [
         // The first system answered 400 to a GET here, and its runbook looks for that.
-        ("/transcribe/upload", post(upload::upload).layer(body).fallback(upload::not_a_file)),
-        ("/transcribe/upload_from_yt", post(from_youtube).fallback(wrong_method)),
-        ("/transcribe/generate", post(generate::generate).fallback(wrong_method)),
-        ("/transcribe/status/{id}", get(status::status).fallback(wrong_method)),
-        ("/transcribe/midi/{id}", get(status::midi).fallback(wrong_method)),
-        ("/transcribe/download_midi/{id}", get(status::download_midi).fallback(wrong_method)),
-        ("/transcribe/metrics", get(metrics::metrics).fallback(wrong_method)),
+        (
+            "/transcribe/upload",
+            post(upload::upload)
+                .layer(body)
+                .fallback(upload::not_a_file),
+        ),
+        (
+            "/transcribe/upload_from_yt",
+            post(from_youtube).fallback(wrong_method),
+        ),
+        (
+            "/transcribe/generate",
+            post(generate::generate).fallback(wrong_method),
+        ),
+        (
+            "/transcribe/status/{id}",
+            get(status::status).fallback(wrong_method),
+        ),
+        (
+            "/transcribe/midi/{id}",
+            get(status::midi).fallback(wrong_method),
+        ),
+        (
+            "/transcribe/download_midi/{id}",
+            get(status::download_midi).fallback(wrong_method),
+        ),
+        (
+            "/transcribe/metrics",
+            get(metrics::metrics).fallback(wrong_method),
+        ),
     ];
     with_and_without_slash(routes)
 }
@@ -42,20 +69,35 @@ pub(crate) fn router(state: &AppState) -> Router<AppState> {
 pub(crate) fn open_router(state: &AppState) -> Router<AppState> {
     let body = DefaultBodyLimit::max(crate::internal::body_limit(state));
     let routes = [
-        ("/transcribe", get(async || Json(json!({ "status": "ok" }))).fallback(wrong_method)),
-        ("/transcribe/_result", post(result::receive).layer(body).fallback(wrong_method)),
+        (
+            "/transcribe",
+            get(async || Json(json!({ "status": "ok" }))).fallback(wrong_method),
+        ),
+        (
+            "/transcribe/_result",
+            post(result::receive).layer(body).fallback(wrong_method),
+        ),
     ];
     with_and_without_slash(routes).route("/media/{*path}", get(media::send).fallback(wrong_method))
 }
 
-fn with_and_without_slash<const N: usize>(routes: [(&str, MethodRouter<AppState>); N]) -> Router<AppState> {
-    routes.into_iter().fold(Router::new(), |router, (path, methods)| {
-        router.route(&format!("{path}/"), methods.clone()).route(path, methods)
-    })
+fn with_and_without_slash<const N: usize>(
+    routes: [(&str, MethodRouter<AppState>); N],
+) -> Router<AppState> {
+    routes
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router
+                .route(&format!("{path}/"), methods.clone())
+                .route(path, methods)
+        })
 }
 
 async fn from_youtube() -> SeedError {
-    SeedError::new(Code::NotImplemented, "this server takes no YouTube links; upload the recording instead")
+    SeedError::new(
+        Code::NotImplemented,
+        "this server takes no YouTube links; upload the recording instead",
+    )
 }
 
 async fn wrong_method() -> SeedError {
@@ -94,7 +136,10 @@ impl IntoResponse for SeedError {
         let body = json!({ "error": error.detail }).to_string();
         // Status and headers (Retry-After, WWW-Authenticate) stay those of the error.
         let mut response = error.into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = body.into();
         response

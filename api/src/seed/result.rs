@@ -20,7 +20,10 @@ struct Form {
     notes: Option<Bytes>,
 }
 
-pub(super) async fn receive(State(state): State<AppState>, request: Request) -> Result<Json<Value>, SeedError> {
+pub(super) async fn receive(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Json<Value>, SeedError> {
     let headers = request.headers().clone();
     // The token first: without one nothing is read.
     Attempt::of("0", &headers)?;
@@ -36,13 +39,30 @@ pub(super) async fn receive(State(state): State<AppState>, request: Request) -> 
             let midi = form.result_file.ok_or_else(|| missing("result_file"))?;
             // A MIDI file alone is not enough: everything else that this service shows is rendered from the notes.
             let notes = form.notes.ok_or_else(|| missing("notes"))?;
-            let report = Report { audio_ms: row.audio_ms, model: row.model, ..Report::default() };
-            match internal::store(&state, &attempt, HandIn { midi, notes, report }).await? {
+            let report = Report {
+                audio_ms: row.audio_ms,
+                model: row.model,
+                ..Report::default()
+            };
+            match internal::store(
+                &state,
+                &attempt,
+                HandIn {
+                    midi,
+                    notes,
+                    report,
+                },
+            )
+            .await?
+            {
                 Outcome::Stored => Ok(message("Result received")),
                 Outcome::Already => Ok(message("Already processed")),
             }
         }
-        _ => Err(SeedError::new(Code::ParameterInvalid, "task_type must be completed or failed")),
+        _ => Err(SeedError::new(
+            Code::ParameterInvalid,
+            "task_type must be completed or failed",
+        )),
     }
 }
 
@@ -54,7 +74,9 @@ async fn read(state: &AppState, form: Multipart) -> Result<Form, ApiError> {
         match field.name().unwrap_or_default() {
             "audio_midi_id" => read.audio_midi_id = field.text().await?,
             "task_type" => read.task_type = field.text().await?,
-            "result_file" => read.result_file = Some(internal::part(field, "result_file", limit).await?),
+            "result_file" => {
+                read.result_file = Some(internal::part(field, "result_file", limit).await?)
+            }
             "notes" => read.notes = Some(internal::part(field, "notes", limit).await?),
             _ => {}
         }
@@ -64,7 +86,11 @@ async fn read(state: &AppState, form: Multipart) -> Result<Form, ApiError> {
 
 async fn fail(state: &AppState, attempt: &Attempt) -> Result<Json<Value>, SeedError> {
     let message_of = "the worker reported a failure".to_owned();
-    let error = TaskError { code: "internal".to_owned(), kind: "internal".to_owned(), message: message_of };
+    let error = TaskError {
+        code: "internal".to_owned(),
+        kind: "internal".to_owned(),
+        message: message_of,
+    };
     let failure = Failure {
         id: attempt.id.clone(),
         token: attempt.token.clone(),

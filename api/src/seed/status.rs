@@ -14,10 +14,20 @@ use crate::state::AppState;
 use crate::transcriptions::files::{self, Disposition, FileName};
 use crate::transcriptions::view_one;
 
-pub(super) async fn status(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<Value>, SeedError> {
+pub(super) async fn status(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, SeedError> {
     let view = view_one(&state, find(&state, &id).await?).await;
-    let progress = view.snapshot.as_ref().and_then(|snapshot| snapshot.progress.clone()).unwrap_or_default();
-    let updated_at_ms = view.snapshot.as_ref().map_or(0, |snapshot| snapshot.updated_at_ms);
+    let progress = view
+        .snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.progress.clone())
+        .unwrap_or_default();
+    let updated_at_ms = view
+        .snapshot
+        .as_ref()
+        .map_or(0, |snapshot| snapshot.updated_at_ms);
     let error = view.row.error.as_ref().map(|error| error.message.as_str());
     Ok(Json(json!({
         "audio_midi_id": view.row.seed_id,
@@ -36,7 +46,11 @@ pub(super) async fn midi(state: State<AppState>, id: Path<String>, headers: Head
     file(state, id, headers, Disposition::Inline).await
 }
 
-pub(super) async fn download_midi(state: State<AppState>, id: Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn download_midi(
+    state: State<AppState>,
+    id: Path<String>,
+    headers: HeaderMap,
+) -> Response {
     file(state, id, headers, Disposition::Attachment).await
 }
 
@@ -48,7 +62,9 @@ async fn file(
 ) -> Response {
     let found = async {
         let row = find(&state, &id).await?;
-        files::respond(&state, &row, FileName::Midi, &headers, disposition).await.map_err(SeedError)
+        files::respond(&state, &row, FileName::Midi, &headers, disposition)
+            .await
+            .map_err(SeedError)
     };
     match found.await {
         Ok(response) => response,
@@ -62,5 +78,8 @@ async fn file(
 
 fn rfc3339(ms: u64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
-    moment.unwrap_or(OffsetDateTime::UNIX_EPOCH).format(&Rfc3339).unwrap_or_default()
+    moment
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }

@@ -18,7 +18,9 @@ pub(super) async fn upload(
     State(state): State<AppState>,
     multipart: Result<Multipart, crate::error::ApiError>,
 ) -> Result<Json<Value>, SeedError> {
-    let Ok(mut multipart) = multipart else { return Err(not_a_file().await) };
+    let Ok(mut multipart) = multipart else {
+        return Err(not_a_file().await);
+    };
     match store(&state, &mut multipart).await {
         Ok(Some(row)) => Ok(Json(json!({
             "message": "File uploaded successfully!",
@@ -45,7 +47,13 @@ async fn store(state: &AppState, multipart: &mut Multipart) -> ApiResult<Option<
         }
         let received = upload::receive(state, &new_id(), field).await?;
         let inspected = upload::inspect(state, &received).await?;
-        let mut row = new_row(state, db::State::Created, &received, &inspected, Choice::default_of(state));
+        let mut row = new_row(
+            state,
+            db::State::Created,
+            &received,
+            &inspected,
+            Choice::default_of(state),
+        );
         row.expires_at_ms = Some(row.created_at_ms + KEPT_MS);
         state.db.insert(&row, None).await?;
         received.keep();

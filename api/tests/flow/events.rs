@@ -19,7 +19,10 @@ impl Stream {
     async fn open(app: &TestApp, id: &str, last: Option<&str>) -> Self {
         let response = request(app, id, last).await;
         assert_eq!(response.status(), 200);
-        Self { response, text: String::new() }
+        Self {
+            response,
+            text: String::new(),
+        }
     }
 
     /// The next event; None at the end of the stream. Comments are skipped.
@@ -29,7 +32,11 @@ impl Stream {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.text = rest;
                 let field = |name: &str| {
-                    block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
+                    block.lines().find_map(|line| {
+                        line.strip_prefix(name)?
+                            .strip_prefix(": ")
+                            .map(str::to_owned)
+                    })
                 };
                 if let Some(data) = field("data") {
                     return Some(Event {
@@ -40,14 +47,20 @@ impl Stream {
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("an event in time");
-            self.text.push_str(std::str::from_utf8(&chunk.unwrap()?).unwrap());
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk())
+                .await
+                .expect("an event in time");
+            self.text
+                .push_str(std::str::from_utf8(&chunk.unwrap()?).unwrap());
         }
     }
 
     async fn until(&mut self, name: &str) -> Event {
         loop {
-            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before `{name}`"));
+            let event = self
+                .next()
+                .await
+                .unwrap_or_else(|| panic!("the stream ended before `{name}`"));
             if event.name == name {
                 return event;
             }
@@ -56,7 +69,9 @@ impl Stream {
 }
 
 async fn request(app: &TestApp, id: &str, last: Option<&str>) -> reqwest::Response {
-    let mut request = app.http.get(app.url(&format!("/api/v1/transcriptions/{id}/events")));
+    let mut request = app
+        .http
+        .get(app.url(&format!("/api/v1/transcriptions/{id}/events")));
     if let Some(last) = last {
         request = request.header("last-event-id", last);
     }
@@ -74,22 +89,34 @@ async fn a_client_sees_snapshot_changes_and_the_end() {
     assert_eq!(headers["cache-control"], "no-cache, no-transform");
     assert_eq!(headers["x-accel-buffering"], "no");
     let first = stream.next().await.unwrap();
-    assert_eq!((first.name.as_str(), &first.data["state"]), ("snapshot", &"queued".into()));
+    assert_eq!(
+        (first.name.as_str(), &first.data["state"]),
+        ("snapshot", &"queued".into())
+    );
     assert_eq!(first.data["id"], id);
     assert!(first.id.starts_with("1."), "{}", first.id);
 
     let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
     let claim = worker.claim().await;
     let running = stream.until("state").await;
-    assert_eq!((&running.data["state"], &running.data["attempt"]), (&"running".into(), &1.into()));
+    assert_eq!(
+        (&running.data["state"], &running.data["attempt"]),
+        (&"running".into(), &1.into())
+    );
     worker.progress(&claim, 1, 4).await;
     let progress = stream.until("progress").await;
     assert_eq!(progress.data["progress"]["fraction"], 0.25);
     assert_eq!(progress.data["state"], "running");
     assert_eq!(worker.hand_in(&claim, 60).await.0, 200);
     let end = stream.until("succeeded").await;
-    assert_eq!((&end.data["state"], &end.data["notes"]), (&"succeeded".into(), &1.into()));
-    assert!(stream.next().await.is_none(), "the stream closes after the end");
+    assert_eq!(
+        (&end.data["state"], &end.data["notes"]),
+        (&"succeeded".into(), &1.into())
+    );
+    assert!(
+        stream.next().await.is_none(),
+        "the stream closes after the end"
+    );
     // What the event says is what GET says, files included.
     assert_eq!(app.job(&id).await, end.data);
 
@@ -104,7 +131,10 @@ async fn a_client_sees_snapshot_changes_and_the_end() {
     }
     let response = request(&app, "01890000-0000-7000-8000-000000000000", None).await;
     assert_eq!(response.status(), 404);
-    wait_for("all slots to be given back", async || app.state.streams.lock().unwrap().is_empty().then_some(())).await;
+    wait_for("all slots to be given back", async || {
+        app.state.streams.lock().unwrap().is_empty().then_some(())
+    })
+    .await;
     app.stop().await;
 }
 
@@ -124,14 +154,21 @@ async fn a_reconnect_goes_on_where_nothing_was_missed_and_starts_anew_where_some
     let mut stream = Stream::open(&app, &id, Some(&seen)).await;
     worker.progress(&claim, 2, 4).await;
     let next = stream.next().await.unwrap();
-    assert_eq!((next.name.as_str(), &next.data["progress"]["current"]), ("progress", &2.into()));
+    assert_eq!(
+        (next.name.as_str(), &next.data["progress"]["current"]),
+        ("progress", &2.into())
+    );
     drop(stream);
 
     // Missed one, or of a life that never was: a snapshot with the newest.
     for last in [seen.as_str(), "9.1", "x"] {
         let mut stream = Stream::open(&app, &id, Some(last)).await;
         let first = stream.next().await.unwrap();
-        assert_eq!((first.name.as_str(), &first.data["progress"]["current"]), ("snapshot", &2.into()), "{last}");
+        assert_eq!(
+            (first.name.as_str(), &first.data["progress"]["current"]),
+            ("snapshot", &2.into()),
+            "{last}"
+        );
         assert_eq!(first.id, next.id);
     }
     app.stop().await;
@@ -144,7 +181,15 @@ async fn cancel_and_delete_end_the_stream() {
     let id = app.create(&wav(1.0, 440.0)).await;
     let mut stream = Stream::open(&app, &id, None).await;
     let path = app.url(&format!("/api/v1/transcriptions/{id}"));
-    assert!(app.http.post(format!("{path}/cancel")).send().await.unwrap().status().is_success());
+    assert!(
+        app.http
+            .post(format!("{path}/cancel"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
     stream.until("cancelled").await;
     assert!(stream.next().await.is_none());
 
@@ -169,11 +214,17 @@ async fn streams_are_counted_and_shutdown_ends_them() {
     assert_eq!(refused.status(), 429);
     assert!(refused.headers().contains_key("retry-after"));
     drop(second);
-    wait_for("a free slot", async || (request(&app, &id, None).await.status() == 200).then_some(())).await;
+    wait_for("a free slot", async || {
+        (request(&app, &id, None).await.status() == 200).then_some(())
+    })
+    .await;
     assert_eq!(first.next().await.unwrap().name, "snapshot");
     let asked = std::time::Instant::now();
     app.stop().await;
-    assert!(asked.elapsed().as_secs() < 10, "an open stream must not hold the shutdown up");
+    assert!(
+        asked.elapsed().as_secs() < 10,
+        "an open stream must not hold the shutdown up"
+    );
     assert!(first.next().await.is_none());
 }
 
@@ -188,7 +239,10 @@ async fn a_stream_outlives_a_restart_of_redis() {
     ground.redis.start_again();
     let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
     let claim = worker.claim().await;
-    wait_for("the hand-in", async || (worker.hand_in(&claim, 60).await.0 == 200).then_some(())).await;
+    wait_for("the hand-in", async || {
+        (worker.hand_in(&claim, 60).await.0 == 200).then_some(())
+    })
+    .await;
     stream.until("succeeded").await;
     app.stop().await;
 }

@@ -18,19 +18,45 @@ async fn a_recording_opens_only_to_its_live_claim() {
     let code = async |id: &str, token: Option<&str>| {
         let response = worker.fetch(id, token).await;
         let status = response.status().as_u16();
-        (status, response.json::<serde_json::Value>().await.unwrap()["code"].as_str().unwrap().to_owned())
+        (
+            status,
+            response.json::<serde_json::Value>().await.unwrap()["code"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        )
     };
     assert_eq!(code(&id, None).await, (401, "token_missing".to_owned()));
-    assert_eq!(code(&id, Some("wrong")).await, (409, "stale_attempt".to_owned()));
-    assert_eq!(code("nobody", Some("wrong")).await, (404, "task_unknown".to_owned()));
-    assert_eq!(code("no%20id", Some("wrong")).await, (404, "task_unknown".to_owned()));
+    assert_eq!(
+        code(&id, Some("wrong")).await,
+        (409, "stale_attempt".to_owned())
+    );
+    assert_eq!(
+        code("nobody", Some("wrong")).await,
+        (404, "task_unknown".to_owned())
+    );
+    assert_eq!(
+        code("no%20id", Some("wrong")).await,
+        (404, "task_unknown".to_owned())
+    );
     let response = worker.fetch(&id, Some(claim.token.as_str())).await;
-    assert_eq!(response.headers()["content-length"], recording.len().to_string());
-    assert!(response.headers()["content-type"].to_str().unwrap().contains("wav"));
+    assert_eq!(
+        response.headers()["content-length"],
+        recording.len().to_string()
+    );
+    assert!(
+        response.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .contains("wav")
+    );
     assert!(response.bytes().await.unwrap() == recording);
 
     assert_eq!(worker.hand_in(&claim, 60).await.0, 200);
-    assert_eq!(code(&id, Some(claim.token.as_str())).await, (409, "stale_attempt".to_owned()));
+    assert_eq!(
+        code(&id, Some(claim.token.as_str())).await,
+        (409, "stale_attempt".to_owned())
+    );
     app.stop().await;
 }
 
@@ -44,12 +70,19 @@ async fn a_stale_attempt_changes_nothing_and_leaves_nothing() {
         let second = FakeWorker::new(&app, &ground.redis.url(), "w2").await;
         let lost = first.claim().await;
         let dead = WorkerId::parse("w1").unwrap();
-        first.queue.expire_worker(&dead, None, &ReapOptions::default()).await.unwrap();
+        first
+            .queue
+            .expire_worker(&dead, None, &ReapOptions::default())
+            .await
+            .unwrap();
         let live = second.claim().await;
         assert_eq!((live.id.as_str(), live.attempt), (id.as_str(), 2));
 
         let (status, body) = first.hand_in(&lost, 50).await;
-        assert_eq!((status, body["code"].as_str()), (409, Some("stale_attempt")));
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (409, Some("stale_attempt"))
+        );
         assert_eq!(app.objects().await, 1, "only the recording");
         assert_eq!(second.hand_in(&live, 60).await.1["outcome"], "stored");
         assert_eq!(first.hand_in(&lost, 50).await.0, 409);
@@ -57,7 +90,12 @@ async fn a_stale_attempt_changes_nothing_and_leaves_nothing() {
         let job = app.reach(&id, "succeeded").await;
         assert_eq!((&job["notes"], &job["attempt"]), (&1.into(), &2.into()));
         assert_eq!(app.objects().await, 3, "exactly one result");
-        let response = app.http.get(app.url(&format!("/api/v1/transcriptions/{id}/files/midi"))).send().await.unwrap();
+        let response = app
+            .http
+            .get(app.url(&format!("/api/v1/transcriptions/{id}/files/midi")))
+            .send()
+            .await
+            .unwrap();
         assert!(response.bytes().await.unwrap() == crate::common::worker::midi(60));
         app.stop().await;
     }
@@ -76,7 +114,12 @@ async fn a_hand_in_whose_answer_was_lost_can_be_repeated() {
     let (a, b) = tokio::join!(worker.hand_in(&claim, 61), worker.hand_in(&claim, 61));
     assert_eq!((a.0, b.0), (200, 200));
     app.reach(&id, "succeeded").await;
-    let response = app.http.get(app.url(&format!("/api/v1/transcriptions/{id}/files/midi"))).send().await.unwrap();
+    let response = app
+        .http
+        .get(app.url(&format!("/api/v1/transcriptions/{id}/files/midi")))
+        .send()
+        .await
+        .unwrap();
     assert!(response.bytes().await.unwrap() == crate::common::worker::midi(60));
     assert_eq!(app.objects().await, 3);
     app.stop().await;
@@ -93,19 +136,40 @@ async fn what_is_not_a_result_is_refused_and_not_stored() {
     let notes = || Part::text(crate::common::worker::transcript(60).to_json().unwrap());
     let midi = || Part::bytes(crate::common::worker::midi(60));
     let bad = [
-        Form::new().part("midi", Part::text("MThd?")).part("notes", notes()).part("report", report()),
-        Form::new().part("midi", midi()).part("notes", Part::text("[]")).part("report", report()),
-        Form::new().part("midi", midi()).part("notes", notes()).part("report", Part::text("?")),
+        Form::new()
+            .part("midi", Part::text("MThd?"))
+            .part("notes", notes())
+            .part("report", report()),
+        Form::new()
+            .part("midi", midi())
+            .part("notes", Part::text("[]"))
+            .part("report", report()),
+        Form::new()
+            .part("midi", midi())
+            .part("notes", notes())
+            .part("report", Part::text("?")),
         Form::new().part("midi", midi()).part("notes", notes()),
         Form::new().part("midi", midi()).part("report", report()),
-        Form::new().part("midi", Part::bytes(vec![0; 20_001])).part("notes", notes()).part("report", report()),
+        Form::new()
+            .part("midi", Part::bytes(vec![0; 20_001]))
+            .part("notes", notes())
+            .part("report", report()),
     ];
     for form in bad {
         let (status, body) = worker.put(&claim, form).await;
-        assert_eq!((status, body["code"].as_str()), (422, Some("result_invalid")), "{body}");
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (422, Some("result_invalid")),
+            "{body}"
+        );
         assert_eq!(app.objects().await, 1);
     }
-    let (status, _) = worker.put(&claim, Form::new().part("midi", Part::bytes(vec![0; 500_000]))).await;
+    let (status, _) = worker
+        .put(
+            &claim,
+            Form::new().part("midi", Part::bytes(vec![0; 500_000])),
+        )
+        .await;
     assert!((400..500).contains(&status), "{status}");
     // The claim is still good.
     let (status, body) = worker.put(&claim, result_form(60)).await;

@@ -23,7 +23,11 @@ async fn a_crash_between_commit_and_acknowledgement_changes_nothing() {
         let completion = Completion {
             id: claim.id.clone(),
             token: claim.token.clone(),
-            result: ResultPointer { notes: 7, fingerprint: "f".to_owned(), ..ResultPointer::default() },
+            result: ResultPointer {
+                notes: 7,
+                fingerprint: "f".to_owned(),
+                ..ResultPointer::default()
+            },
             busy_ms: 1,
             ttl_ms: HOUR_MS,
         };
@@ -35,12 +39,28 @@ async fn a_crash_between_commit_and_acknowledgement_changes_nothing() {
         assert_eq!(entries.len(), 1);
         subscriber::apply(dying.state(), &entries).await.unwrap();
         let stored = dying.state().db.get(&id).await.unwrap().unwrap();
-        assert_eq!((stored.state.as_str(), stored.outbox_number), ("succeeded", entries[0].number));
+        assert_eq!(
+            (stored.state.as_str(), stored.outbox_number),
+            ("succeeded", entries[0].number)
+        );
         drop(dying);
-        assert_eq!(worker.queue.results(10).await.unwrap().len(), 1, "not acknowledged");
+        assert_eq!(
+            worker.queue.results(10).await.unwrap().len(),
+            1,
+            "not acknowledged"
+        );
 
         let app = ground.serve(&[]).await;
-        wait_for("the acknowledgement", async || worker.queue.results(10).await.unwrap().is_empty().then_some(())).await;
+        wait_for("the acknowledgement", async || {
+            worker
+                .queue
+                .results(10)
+                .await
+                .unwrap()
+                .is_empty()
+                .then_some(())
+        })
+        .await;
         assert_eq!(app.state.db.get(&id).await.unwrap().unwrap(), stored);
         app.stop().await;
     }
@@ -60,13 +80,23 @@ async fn an_entry_of_an_older_life_is_dropped() {
             attempt: 1,
             status: TaskStatus::Failed,
             kind: "internal".to_owned(),
-            body: json!({ "code": "internal", "kind": "internal", "message": "it broke" }).to_string(),
+            body: json!({ "code": "internal", "kind": "internal", "message": "it broke" })
+                .to_string(),
             at_ms: now_ms(),
         };
         subscriber::apply(&app.state, &[entry(1, 1)]).await.unwrap();
         let failed = app.job(&id).await;
-        assert_eq!((&failed["state"], &failed["error"]["code"]), (&"failed".into(), &"internal".into()));
-        let raised = app.state.db.raise_life(&id, 1, now_ms()).await.unwrap().unwrap();
+        assert_eq!(
+            (&failed["state"], &failed["error"]["code"]),
+            (&"failed".into(), &"internal".into())
+        );
+        let raised = app
+            .state
+            .db
+            .raise_life(&id, 1, now_ms())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(raised.life, 2);
         subscriber::apply(&app.state, &[entry(2, 1)]).await.unwrap();
         assert_eq!(app.job(&id).await["state"], "queued");
@@ -89,11 +119,17 @@ async fn the_reconciler_heals_a_wiped_redis() {
         let lost = worker.claim().await;
         ground.wipe_redis();
         // The regular run leaves young rows alone; a run without that patience does not.
-        reconciler::heal_older_than(&app.state, 60_000).await.unwrap();
+        reconciler::heal_older_than(&app.state, 60_000)
+            .await
+            .unwrap();
         assert!(worker.try_claim().await.is_none());
         reconciler::heal_older_than(&app.state, 0).await.unwrap();
         reconciler::heal_older_than(&app.state, 0).await.unwrap();
-        assert_eq!(worker.hand_in(&lost, 50).await.0, 409, "the token of before is worth nothing");
+        assert_eq!(
+            worker.hand_in(&lost, 50).await.0,
+            409,
+            "the token of before is worth nothing"
+        );
         for _ in &ids {
             worker.work(|_| 60).await;
         }
@@ -121,7 +157,10 @@ async fn a_start_and_a_returning_redis_heal_at_once() {
     let second = app.create(&wav(1.0, 440.0)).await;
     assert_eq!(app.job(&second).await["state"], "queued");
     let (status, ready) = app.get("/readyz").await;
-    assert_eq!((status, &ready["status"], &ready["checks"]["queue"]["ok"]), (200, &json!("degraded"), &json!(false)));
+    assert_eq!(
+        (status, &ready["status"], &ready["checks"]["queue"]["ok"]),
+        (200, &json!("degraded"), &json!(false))
+    );
     ground.redis.start_again();
     assert_eq!(worker.claim().await.id.as_str(), second);
     app.stop().await;
@@ -133,10 +172,23 @@ async fn a_retry_that_redis_did_not_hear_of_is_replayed() {
     let app = ground.serve(&[]).await;
     let id = app.create(&wav(1.0, 440.0)).await;
     let path = app.url(&format!("/api/v1/transcriptions/{id}/cancel"));
-    assert!(app.http.post(path).send().await.unwrap().status().is_success());
+    assert!(
+        app.http
+            .post(path)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
     app.reach(&id, "cancelled").await;
     // A retry that died between the row and REPLAY.
-    app.state.db.raise_life(&id, 1, now_ms()).await.unwrap().unwrap();
+    app.state
+        .db
+        .raise_life(&id, 1, now_ms())
+        .await
+        .unwrap()
+        .unwrap();
     let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
     assert!(worker.try_claim().await.is_none());
     reconciler::heal_older_than(&app.state, 0).await.unwrap();
@@ -150,7 +202,10 @@ async fn a_retry_that_redis_did_not_hear_of_is_replayed() {
 async fn two_services_store_every_result_once() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let ground = Ground::new(kind);
-        let (a, b) = (ground.serve(&[]).await, ground.serve(&["--outbox-poll-ms", "50"]).await);
+        let (a, b) = (
+            ground.serve(&[]).await,
+            ground.serve(&["--outbox-poll-ms", "50"]).await,
+        );
         let mut ids = Vec::new();
         for n in 0..12 {
             let app = if n % 2 == 0 { &a } else { &b };
@@ -167,7 +222,10 @@ async fn two_services_store_every_result_once() {
             let job = a.reach(id, "succeeded").await;
             assert_eq!(b.reach(id, "succeeded").await, job);
         }
-        wait_for("an empty outbox", async || w1.queue.results(10).await.unwrap().is_empty().then_some(())).await;
+        wait_for("an empty outbox", async || {
+            w1.queue.results(10).await.unwrap().is_empty().then_some(())
+        })
+        .await;
         assert_eq!(a.objects().await, ids.len() * 3);
         a.stop().await;
         b.stop().await;
@@ -183,16 +241,32 @@ async fn what_is_over_goes() {
         let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
         worker.work(|_| 60).await;
         app.reach(&id, "succeeded").await;
-        let form = reqwest::multipart::Form::new().part("audio", crate::common::file(&wav(1.0, 440.0), "a.wav"));
-        let response = app.http.post(app.url("/transcribe/upload/")).multipart(form).send().await.unwrap();
+        let form = reqwest::multipart::Form::new()
+            .part("audio", crate::common::file(&wav(1.0, 440.0), "a.wav"));
+        let response = app
+            .http
+            .post(app.url("/transcribe/upload/"))
+            .multipart(form)
+            .send()
+            .await
+            .unwrap();
         let never_started = response.json::<Value>().await.unwrap()["audio_midi_id"].clone();
         let queued = app.create(&wav(1.0, 440.0)).await;
         assert_eq!(app.objects().await, 5);
 
         // A file that no row names goes, the result that one names stays.
-        let stray = ObjectKey::Midi { id: &id, fingerprint: "0123456789abcdef" };
-        app.state.objects.put(stray, bytes::Bytes::from_static(b"x")).await.unwrap();
-        sweeper::orphans_older_than(&app.state, HOUR_MS).await.unwrap();
+        let stray = ObjectKey::Midi {
+            id: &id,
+            fingerprint: "0123456789abcdef",
+        };
+        app.state
+            .objects
+            .put(stray, bytes::Bytes::from_static(b"x"))
+            .await
+            .unwrap();
+        sweeper::orphans_older_than(&app.state, HOUR_MS)
+            .await
+            .unwrap();
         assert_eq!(app.objects().await, 6, "too young");
         wait_for("the stray file to be old enough", async || {
             sweeper::orphans_older_than(&app.state, 0).await.unwrap();
@@ -205,14 +279,21 @@ async fn what_is_over_goes() {
         sweeper::sources(&app.state, tomorrow).await.unwrap();
         sweeper::expired(&app.state, tomorrow).await.unwrap();
         assert_eq!(app.objects().await, 3);
-        assert_eq!(app.get(&format!("/transcribe/status/{never_started}/")).await.0, 404);
+        assert_eq!(
+            app.get(&format!("/transcribe/status/{never_started}/"))
+                .await
+                .0,
+            404
+        );
         assert_eq!(app.job(&id).await["source"]["stored"], false);
         let files = format!("/api/v1/transcriptions/{id}/files");
         assert_eq!(app.get(&format!("{files}/midi")).await.0, 200);
         assert_eq!(app.get(&format!("{files}/source")).await.0, 410);
 
         // After retention: all of it, but never what still waits.
-        sweeper::expired(&app.state, now_ms() + 8 * 24 * HOUR_MS).await.unwrap();
+        sweeper::expired(&app.state, now_ms() + 8 * 24 * HOUR_MS)
+            .await
+            .unwrap();
         let (status, problem) = app.get(&format!("/api/v1/transcriptions/{id}")).await;
         assert_eq!((status, &problem["code"]), (410, &json!("expired")));
         assert_eq!(app.job(&queued).await["state"], "queued");
@@ -232,10 +313,27 @@ async fn health_and_metrics_say_what_is() {
     assert_eq!(app.get("/no/such/path").await.0, 404);
     for path in ["/livez", "/readyz", "/startupz"] {
         assert_eq!(app.get(path).await.0, 200, "{path}");
-        assert_eq!(app.http.get(format!("{}{path}", app.admin)).send().await.unwrap().status(), 200, "admin {path}");
+        assert_eq!(
+            app.http
+                .get(format!("{}{path}", app.admin))
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            200,
+            "admin {path}"
+        );
     }
     assert_eq!(app.get("/metrics").await.0, 404, "not on the public port");
-    let metrics = app.http.get(format!("{}/metrics", app.admin)).send().await.unwrap().text().await.unwrap();
+    let metrics = app
+        .http
+        .get(format!("{}/metrics", app.admin))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     for part in [
         "wtt_build_info{",
         "wtt_jobs_finished_total{state=\"succeeded\"",
@@ -249,6 +347,9 @@ async fn health_and_metrics_say_what_is() {
     ] {
         assert!(metrics.contains(part), "{part} is missing in\n{metrics}");
     }
-    assert!(!metrics.contains(&id) && !metrics.contains("no/such"), "ids and paths of clients are no labels");
+    assert!(
+        !metrics.contains(&id) && !metrics.contains("no/such"),
+        "ids and paths of clients are no labels"
+    );
     app.stop().await;
 }

@@ -5,25 +5,25 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Sqlite,
     Postgres,
 }
 
-pub enum Database {
+pub(crate) enum Database {
     Sqlite,
     Postgres(Box<Postgres>),
 }
 
 impl Database {
-    pub fn start(kind: Kind) -> Self {
+    pub(crate) fn start(kind: Kind) -> Self {
         match kind {
             Kind::Sqlite => Self::Sqlite,
             Kind::Postgres => Self::Postgres(Box::new(Postgres::start())),
         }
     }
 
-    pub fn url(&self, folder: &Path) -> String {
+    pub(crate) fn url(&self, folder: &Path) -> String {
         match self {
             Self::Sqlite => format!("sqlite://{}", folder.join("test.db").display()),
             Self::Postgres(postgres) => postgres.url(),
@@ -32,7 +32,7 @@ impl Database {
 }
 
 /// A cluster that ends with the test. As root it runs as the user `postgres`, since it refuses to run as root.
-pub struct Postgres {
+pub(crate) struct Postgres {
     server: Child,
     port: u16,
     folder: tempfile::TempDir,
@@ -40,9 +40,15 @@ pub struct Postgres {
 
 impl Postgres {
     fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("wtt-pg-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("wtt-pg-")
+            .tempdir()
+            .unwrap();
         if is_root() {
-            let owned = Command::new("chown").args(["postgres", folder.path().to_str().unwrap()]).status().unwrap();
+            let owned = Command::new("chown")
+                .args(["postgres", folder.path().to_str().unwrap()])
+                .status()
+                .unwrap();
             assert!(owned.success());
         }
         let data = folder.path().join("data");
@@ -53,18 +59,36 @@ impl Postgres {
             .status()
             .expect("initdb starts");
         assert!(made.success(), "initdb failed");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let server = as_owner(&binary("postgres"))
             .arg("-D")
             .arg(&data)
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .args([
+                "-p",
+                &port.to_string(),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "fsync=off",
+            ])
             .arg("-c")
-            .arg(format!("unix_socket_directories={}", folder.path().display()))
+            .arg(format!(
+                "unix_socket_directories={}",
+                folder.path().display()
+            ))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("postgres starts");
-        let postgres = Self { server, port, folder };
+        let postgres = Self {
+            server,
+            port,
+            folder,
+        };
         let deadline = Instant::now() + Duration::from_secs(60);
         while !postgres.answers() {
             assert!(Instant::now() < deadline, "postgres does not answer");
@@ -99,9 +123,14 @@ impl Drop for Postgres {
 }
 
 fn binary(name: &str) -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> =
-        versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists()).collect();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut found: Vec<PathBuf> = versions
+        .map(|version| version.path().join("bin").join(name))
+        .filter(|path| path.exists())
+        .collect();
     found.sort();
     found.pop().unwrap_or_else(|| name.into())
 }
@@ -111,7 +140,14 @@ fn as_owner(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
+    command
+        .args([
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--init-groups",
+            "--",
+        ])
+        .arg(program);
     command.current_dir("/");
     command
 }
