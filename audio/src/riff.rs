@@ -1,4 +1,4 @@
-//! WAV headers that lie: recorders that crashed or wrote to a pipe leave sizes of 0 or 2^32-1, and RF64 keeps the true ones elsewhere.
+//! WAV, AIFF and CAF headers that lie: files are cut, recorders that crashed or wrote to a pipe leave sizes of 0 or 2^32-1, and RF64 keeps the true ones elsewhere.
 //!
 //! The sizes are mended in what the demuxer reads; the file itself is never changed.
 
@@ -19,13 +19,66 @@ pub(crate) struct Mended {
     pub(crate) truncated: bool,
 }
 
-/// Looks at the chunks up to the samples; nothing is mended in a file that is not WAV.
+/// Looks at the chunks up to the samples; nothing is mended in a file that is none of these.
 pub(crate) fn mend(media: &mut Media) -> io::Result<Mended> {
     let head = media.read_at(0, 12)?;
-    let is_long = head.starts_with(b"RF64") || head.starts_with(b"BW64");
-    if head.len() < 12 || &head[8..12] != b"WAVE" || !(is_long || head.starts_with(b"RIFF")) {
-        return Ok(Mended::default());
+    match (head.get(..4), head.get(8..12)) {
+        (Some(b"RIFF" | b"RF64" | b"BW64"), Some(b"WAVE")) => {
+            wav(media, !head.starts_with(b"RIFF"))
+        }
+        (Some(b"FORM"), Some(b"AIFF" | b"AIFC")) => cut(media, 12, b"SSND", 4),
+        (Some(b"caff"), _) => cut(media, 8, b"data", 8),
+        _ => Ok(Mended::default()),
     }
+}
+
+/// AIFF and CAF, whose numbers begin with the largest byte: only a cut is mended.
+fn cut(media: &mut Media, first: u64, id: &[u8; 4], size_bytes: usize) -> io::Result<Mended> {
+    let mut at = first;
+    for _ in 0..MAX_CHUNKS {
+        let chunk = media.read_at(at, 4 + size_bytes)?;
+        let Some(size) = chunk.get(4..4 + size_bytes) else {
+            break;
+        };
+        let size = size
+            .iter()
+            .fold(0, |size, byte| size << 8 | u64::from(*byte));
+        let start = at + chunk.len() as u64;
+        let there = media.len().saturating_sub(start);
+        // The highest bit: CAF's "to the end of the file".
+        if chunk.starts_with(id) && size > there && size >> 63 == 0 {
+            let tail = |number: u64, bytes: usize| number.to_be_bytes()[8 - bytes..].to_vec();
+            let mut patches = vec![Patch {
+                offset: at + 4,
+                bytes: tail(there, size_bytes),
+            }];
+            if first == 12 {
+                patches.push(Patch {
+                    offset: 4,
+                    bytes: tail(media.len() - 8, 4),
+                });
+            }
+            return Ok(Mended {
+                patches,
+                truncated: true,
+            });
+        }
+        let is_padded = first == 12 && size & 1 == 1;
+        let Some(next) = start
+            .checked_add(size)
+            .and_then(|next| next.checked_add(u64::from(is_padded)))
+        else {
+            break;
+        };
+        if next >= media.len() {
+            break;
+        }
+        at = next;
+    }
+    Ok(Mended::default())
+}
+
+fn wav(media: &mut Media, is_long: bool) -> io::Result<Mended> {
     let mut long_size = None;
     let mut at = 12;
     for _ in 0..MAX_CHUNKS {
