@@ -180,13 +180,12 @@ impl Attempt<'_> {
     /// Hands the notes to the API, tried until it takes them: the lease sets the bound.
     async fn store(&self, finished: Finished) -> Outcome {
         let wall = self.started.elapsed();
-        let result =
-            match service::Result::render(&self.claim.payload, &self.claim.model, finished, wall) {
-                Ok(result) => result,
-                Err(error) => {
-                    return Outcome::Failed(Failure::internal("notes_invalid", error.to_string()));
-                }
-            };
+        let result = match service::Result::render(&self.claim.model, finished, wall) {
+            Ok(result) => result,
+            Err(error) => {
+                return Outcome::Failed(Failure::internal("notes_invalid", error.to_string()));
+            }
+        };
         let stage = Progress {
             stage: "store".into(),
             current: 0,

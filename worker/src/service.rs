@@ -83,7 +83,6 @@ pub(crate) struct Result {
 
 impl Result {
     pub(crate) fn render(
-        payload: &TaskPayload,
         model: &str,
         finished: Finished,
         wall: Duration,
@@ -96,28 +95,7 @@ impl Result {
             model_digest,
             device,
         } = finished;
-        let tempo = payload
-            .options
-            .get("midi_tempo")
-            .and_then(serde_json::Value::as_f64);
-        let bends = payload
-            .options
-            .get("multiple_pitch_bends")
-            .and_then(serde_json::Value::as_bool);
-        let defaults = music::midi::MidiOptions::default();
-        let midi = music::midi::write(
-            &transcript,
-            &music::midi::MidiOptions {
-                tempo_bpm: tempo.unwrap_or(defaults.tempo_bpm),
-                bends: if bends == Some(true) {
-                    music::midi::BendPolicy::PerPitch
-                } else {
-                    defaults.bends
-                },
-                text: Some(transcript.provenance.to_string()),
-                ..defaults
-            },
-        );
+        let midi = transcription::midi(&transcript);
         let report = json!({
             "audio_ms": (audio_seconds * 1000.0).round().max(0.0) as u64,
             "busy_ms": busy.as_millis() as u64,

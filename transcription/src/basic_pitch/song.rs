@@ -75,7 +75,7 @@ impl Song for BasicPitchSong {
     }
 }
 
-/// Notes in seconds, by onset and pitch.
+/// Notes in seconds, by onset and pitch; in parity as they were found.
 pub fn notes_of(maps: &Maps, options: &Options, parity: bool) -> Vec<music::Note> {
     let mut notes: Vec<music::Note> = decode(maps, options, parity)
         .iter()
@@ -97,6 +97,9 @@ pub fn notes_of(maps: &Maps, options: &Options, parity: bool) -> Vec<music::Note
             }),
         })
         .collect();
-    notes.sort_by(|a, b| a.onset.total_cmp(&b.onset).then(a.pitch.cmp(&b.pitch)));
+    // The package's MIDI depends on the order in which it found the notes.
+    if !parity {
+        notes.sort_by(|a, b| a.onset.total_cmp(&b.onset).then(a.pitch.cmp(&b.pitch)));
+    }
     notes
 }
