@@ -126,14 +126,17 @@ async fn read_small(state: &AppState, mut field: Field<'_>) -> ApiResult<Vec<u8>
 }
 
 fn choose(state: &AppState, json: &[u8]) -> ApiResult<Choice> {
-    let wanted: Wanted = serde_json::from_slice(json).map_err(|error| {
-        let code = if error.is_data() {
-            Code::OptionsInvalid
-        } else {
-            Code::JsonMalformed
-        };
-        ApiError::new(code, format!("the part `options` cannot be used: {error}"))
-    })?;
+    let unusable = |code, why: &dyn std::fmt::Display| {
+        ApiError::new(code, format!("the part `options` cannot be used: {why}"))
+    };
+    let value: Value =
+        serde_json::from_slice(json).map_err(|error| unusable(Code::JsonMalformed, &error))?;
+    // serde would take a list for a struct, field by field.
+    if !value.is_object() {
+        return Err(unusable(Code::OptionsInvalid, &"it must be a JSON object"));
+    }
+    let wanted: Wanted =
+        serde_json::from_value(value).map_err(|error| unusable(Code::OptionsInvalid, &error))?;
     let model = match &wanted.model {
         Some(name) => state.models.require(name)?.clone(),
         None => state.models.default_model().clone(),

@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{audio_files, postgres};
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Database {
+pub(crate) enum Database {
     Sqlite,
     Postgres,
 }
@@ -43,24 +43,24 @@ struct Cli {
     config: Config,
 }
 
-pub struct TestApp {
-    pub base: String,
-    pub client: Client,
-    pub state: api::state::AppState,
-    pub redis: RedisServer,
-    pub key: Option<String>,
+pub(crate) struct TestApp {
+    pub(crate) base: String,
+    pub(crate) client: Client,
+    pub(crate) state: api::state::AppState,
+    pub(crate) redis: RedisServer,
+    pub(crate) key: Option<String>,
     folder: tempfile::TempDir,
     shutdown: CancellationToken,
     served: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl TestApp {
-    pub async fn start(database: Database) -> Self {
+    pub(crate) async fn start(database: Database) -> Self {
         Self::start_with(database, &[]).await
     }
 
     /// With further flags of the service.
-    pub async fn start_with(database: Database, flags: &[&str]) -> Self {
+    pub(crate) async fn start_with(database: Database, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let redis = tokio::task::spawn_blocking(RedisServer::start_with_aof)
             .await
@@ -101,7 +101,7 @@ impl TestApp {
         }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.key {
             Some(key) => request.bearer_auth(key),
@@ -109,25 +109,25 @@ impl TestApp {
         }
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await.unwrap()
     }
 
-    pub async fn post(&self, path: &str) -> Response {
+    pub(crate) async fn post(&self, path: &str) -> Response {
         self.request(Method::POST, path).send().await.unwrap()
     }
 
-    pub async fn delete(&self, path: &str) -> Response {
+    pub(crate) async fn delete(&self, path: &str) -> Response {
         self.request(Method::DELETE, path).send().await.unwrap()
     }
 
-    pub fn upload(&self, form: Form) -> RequestBuilder {
+    pub(crate) fn upload(&self, form: Form) -> RequestBuilder {
         self.request(Method::POST, "/api/v1/transcriptions")
             .multipart(form)
     }
 
     /// Uploads a second of sound; returns the id.
-    pub async fn submit(&self) -> String {
+    pub(crate) async fn submit(&self) -> String {
         let response = self
             .upload(audio_form(audio_files::tone(1.0), "take 3.wav"))
             .send()
@@ -139,14 +139,14 @@ impl TestApp {
         body["id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn show(&self, id: &str) -> Value {
+    pub(crate) async fn show(&self, id: &str) -> Value {
         let response = self.get(&job_path(id)).await;
         assert_eq!(response.status(), StatusCode::OK);
         response.json().await.unwrap()
     }
 
     /// Polls until the job is in this state.
-    pub async fn wait_for(&self, id: &str, state: &str) -> Value {
+    pub(crate) async fn wait_for(&self, id: &str, state: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let job = self.show(id).await;
@@ -159,7 +159,7 @@ impl TestApp {
     }
 
     /// Nothing is stored: neither whole objects nor pieces of uploads.
-    pub async fn wait_for_no_objects(&self) {
+    pub(crate) async fn wait_for_no_objects(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = files_below(&self.folder.path().join("objects"));
@@ -171,16 +171,16 @@ impl TestApp {
         }
     }
 
-    pub fn stored_files(&self) -> usize {
+    pub(crate) fn stored_files(&self) -> usize {
         files_below(&self.folder.path().join("objects")).len()
     }
 
-    pub async fn rows(&self) -> usize {
+    pub(crate) async fn rows(&self) -> usize {
         self.state.db.list(None, None, 1000).await.unwrap().len()
     }
 
     /// Ends the service as SIGTERM does; true if it ended by itself in time.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
         self.shutdown.cancel();
         match self.served.take() {
             Some(served) => tokio::time::timeout(PATIENCE, served).await??,
@@ -210,16 +210,16 @@ fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-pub fn job_path(id: &str) -> String {
+pub(crate) fn job_path(id: &str) -> String {
     format!("/api/v1/transcriptions/{id}")
 }
 
-pub fn audio_form(bytes: Vec<u8>, filename: &str) -> Form {
+pub(crate) fn audio_form(bytes: Vec<u8>, filename: &str) -> Form {
     Form::new().part("audio", Part::bytes(bytes).file_name(filename.to_owned()))
 }
 
 /// Asserts that the answer is this problem, in the shape that every problem has; returns it.
-pub async fn problem(response: Response, status: u16, code: &str) -> Value {
+pub(crate) async fn problem(response: Response, status: u16, code: &str) -> Value {
     let headers = response.headers().clone();
     let got = response.status().as_u16();
     let text = response.text().await.unwrap();

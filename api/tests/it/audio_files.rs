@@ -1,7 +1,7 @@
 //! Recordings made on the spot.
 
 /// A WAV file: mono, 16 bit, 8 kHz, a 440 Hz tone.
-pub fn tone(seconds: f64) -> Vec<u8> {
+pub(crate) fn tone(seconds: f64) -> Vec<u8> {
     const RATE: u32 = 8000;
     let count = (seconds * f64::from(RATE)) as u32;
     let mut wav = wav_header(RATE, count);
@@ -33,6 +33,6 @@ fn wav_header(rate: u32, count: u32) -> Vec<u8> {
 }
 
 /// Text that claims to be a recording.
-pub fn text() -> Vec<u8> {
+pub(crate) fn text() -> Vec<u8> {
     b"Dear diary, this is not an MP3 file. ".repeat(100)
 }

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 use crate::app::{PATIENCE, TestApp};
 
-pub struct FakeWorker<'a> {
+pub(crate) struct FakeWorker<'a> {
     app: &'a TestApp,
     id: WorkerId,
 }
 
 /// What every fake transcription hears.
-pub fn transcript() -> Transcript {
+pub(crate) fn transcript() -> Transcript {
     let mut transcript = Transcript::new(json!({"app": "test", "model": "basic-pitch"}));
     for (at, pitch) in [60_u8, 64, 67].into_iter().enumerate() {
         let onset = at as f64 * 0.25;
@@ -32,7 +32,7 @@ pub fn transcript() -> Transcript {
     transcript
 }
 
-pub fn midi() -> Vec<u8> {
+pub(crate) fn midi() -> Vec<u8> {
     let options = music::midi::MidiOptions {
         text: Some("test".to_owned()),
         ..Default::default()
@@ -41,14 +41,14 @@ pub fn midi() -> Vec<u8> {
 }
 
 impl<'a> FakeWorker<'a> {
-    pub fn new(app: &'a TestApp) -> Self {
+    pub(crate) fn new(app: &'a TestApp) -> Self {
         Self {
             app,
             id: WorkerId::parse("fake-1").unwrap(),
         }
     }
 
-    pub async fn claim(&self) -> Claim {
+    pub(crate) async fn claim(&self) -> Claim {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let request = ClaimRequest {
@@ -67,7 +67,7 @@ impl<'a> FakeWorker<'a> {
         }
     }
 
-    pub async fn progress(&self, claim: &Claim, current: u64, total: u64) {
+    pub(crate) async fn progress(&self, claim: &Claim, current: u64, total: u64) {
         let progress = Progress {
             stage: "inference".to_owned(),
             current,
@@ -83,7 +83,7 @@ impl<'a> FakeWorker<'a> {
         );
     }
 
-    pub async fn fetch(&self, claim: &Claim) -> Response {
+    pub(crate) async fn fetch(&self, claim: &Claim) -> Response {
         let url = format!("{}/internal/v1/tasks/{}/audio", self.app.base, claim.id);
         self.app
             .client
@@ -94,7 +94,7 @@ impl<'a> FakeWorker<'a> {
             .unwrap()
     }
 
-    pub async fn hand_in(&self, claim: &Claim) -> Response {
+    pub(crate) async fn hand_in(&self, claim: &Claim) -> Response {
         let report = json!({
             "audio_ms": 1234, "busy_ms": 50, "wall_ms": 60, "device": "cpu", "model": "basic-pitch",
             "model_digest": "sha256:0", "warnings": ["quiet"],
@@ -119,7 +119,7 @@ impl<'a> FakeWorker<'a> {
     }
 
     /// Claims one task and finishes it.
-    pub async fn finish_one(&self) -> Claim {
+    pub(crate) async fn finish_one(&self) -> Claim {
         let claim = self.claim().await;
         assert_eq!(self.fetch(&claim).await.status(), StatusCode::OK);
         let answer = self.hand_in(&claim).await;
@@ -133,7 +133,7 @@ impl<'a> FakeWorker<'a> {
     }
 
     /// Claims one task and fails it for good.
-    pub async fn fail_one(&self) -> Claim {
+    pub(crate) async fn fail_one(&self) -> Claim {
         let claim = self.claim().await;
         let error = TaskError {
             code: "audio_undecodable".to_owned(),

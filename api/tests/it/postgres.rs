@@ -81,7 +81,7 @@ fn start() -> Instance {
 }
 
 /// The URL of a fresh database.
-pub async fn fresh_database() -> String {
+pub(crate) async fn fresh_database() -> String {
     tokio::task::spawn_blocking(|| {
         let folder = &INSTANCE.get_or_init(start).folder;
         let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
