@@ -12,6 +12,7 @@ mod health;
 mod idempotency;
 mod index;
 mod internal;
+mod linger;
 #[doc(hidden)]
 pub mod loops;
 mod metrics;

@@ -13,7 +13,7 @@ use tower_http::timeout::RequestBodyDeadlineLayer;
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
 use crate::{
-    auth, context, events, health, index, internal, metrics, models, seed, transcriptions,
+    auth, context, events, health, index, internal, linger, metrics, models, seed, transcriptions,
 };
 
 /// The public port.
@@ -51,6 +51,7 @@ fn layered(routes: Router<AppState>, state: AppState) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(json_bytes))
+        .layer(from_fn(linger::read_to_the_end))
         .layer(RequestBodyDeadlineLayer::new(deadline))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(security_headers))

@@ -5,14 +5,12 @@ use axum::extract::multipart::Field;
 use sha2::{Digest, Sha256};
 
 use crate::error::{ApiError, ApiResult, Code};
-use crate::extract::Multipart;
 use crate::objects::ObjectKey;
 use crate::state::AppState;
 
 const LONGEST_FILENAME_BYTES: usize = 255;
 /// Of a recording whose length is unknown: what a small codec needs.
 const ESTIMATED_BITS_PER_SECOND: u64 = 32_000;
-const DISCARD_SECONDS: u64 = 5;
 
 /// A stored recording that nobody owns yet; dropped without `keep`, it is deleted.
 pub(crate) struct Received {
@@ -152,18 +150,6 @@ pub(crate) async fn inspect(state: &AppState, received: &Received) -> ApiResult<
         audio_ms,
         duration_estimated,
     })
-}
-
-/// Reads what is left of a refused body, within reason: a client that is still sending would otherwise see its
-/// connection break instead of the answer.
-pub(crate) async fn discard_rest(multipart: Multipart) {
-    let mut multipart = multipart.0;
-    let drain = async {
-        while let Ok(Some(mut field)) = multipart.next_field().await {
-            while let Ok(Some(_)) = field.chunk().await {}
-        }
-    };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(DISCARD_SECONDS), drain).await;
 }
 
 /// The client's name for the file, for display: no folders, no control characters, not too long.

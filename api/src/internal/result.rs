@@ -17,7 +17,6 @@ use crate::extract::{Json, Multipart, Path};
 use crate::metrics::names;
 use crate::objects::ObjectKey;
 use crate::state::AppState;
-use crate::upload;
 
 /// How long the finished hash stays readable in Redis.
 const FINAL_TTL_MS: u64 = 24 * 3600 * 1000;
@@ -75,7 +74,6 @@ pub(super) async fn receive(
     let handed_in = match verdict {
         Ok(Verdict::Live) => read(&state, &mut multipart).await,
         other => {
-            upload::discard_rest(multipart).await;
             other?;
             count("already");
             return Ok(answer(Outcome::Already));
@@ -84,7 +82,6 @@ pub(super) async fn receive(
     let handed_in = match handed_in {
         Ok(handed_in) => handed_in,
         Err(error) => {
-            upload::discard_rest(multipart).await;
             count("refused");
             return Err(error);
         }

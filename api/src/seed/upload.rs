@@ -28,10 +28,7 @@ pub(super) async fn upload(
             "audio_midi_id": row.seed_id,
         }))),
         Ok(None) => Err(not_a_file().await),
-        Err(error) => {
-            upload::discard_rest(multipart).await;
-            Err(error.into())
-        }
+        Err(error) => Err(error.into()),
     }
 }
 

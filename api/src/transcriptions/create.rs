@@ -31,13 +31,7 @@ pub(crate) async fn create(
     mut multipart: Multipart,
 ) -> ApiResult<Response> {
     refuse_before_continue(&state, &headers)?;
-    match accept(&state, &principal, &headers, &mut multipart).await {
-        Ok(response) => Ok(response),
-        Err(error) => {
-            upload::discard_rest(multipart).await;
-            Err(error)
-        }
-    }
+    accept(&state, &principal, &headers, &mut multipart).await
 }
 
 /// A client that asks first (`Expect: 100-continue`) is told before it sends anything.

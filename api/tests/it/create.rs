@@ -94,6 +94,11 @@ async fn every_bad_upload_has_its_code_and_leaves_nothing(database: Database) {
             413,
             "upload_too_large",
         ),
+        (
+            audio_form(vec![0; 30_000_000], "a.wav"),
+            413,
+            "upload_too_large",
+        ),
         (audio_form(tone(6.0), "a.wav"), 422, "audio_too_long"),
         (Form::new(), 400, "multipart_malformed"),
         (Form::new().text("options", "{}"), 400, "audio_missing"),
