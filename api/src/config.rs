@@ -130,6 +130,15 @@ pub struct Timing {
     #[arg(long = "dead-letter-ttl-seconds", env = "WTT_DEAD_LETTER_TTL_SECONDS", default_value_t = 7 * 24 * 3600)]
     pub dead_letter_ttl_seconds: u64,
 
+    /// Crashes of a task that ran alone after which it fails as poison: higher rescues more unlucky tasks, and lets a deadly
+    /// one take more workers down. The same for everyone who reaps.
+    #[arg(long, env = "WTT_MAX_CRASHES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_crashes: u32,
+
+    /// Pause before a task runs again after it lost its worker, doubled each time up to 30 s; 0 = at once.
+    #[arg(long, env = "WTT_CRASH_BACKOFF_MS", default_value_t = 0)]
+    pub crash_backoff_ms: u64,
+
     /// Milliseconds between two looks at the outbox without a hint.
     #[arg(long, env = "WTT_OUTBOX_POLL_MS", default_value_t = 5_000)]
     pub outbox_poll_ms: u64,
@@ -174,6 +183,16 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// How this service takes tasks back.
+    pub fn reap_options(&self) -> queue::ReapOptions {
+        queue::ReapOptions {
+            max_crashes: self.timing.max_crashes,
+            crash_backoff_ms: self.timing.crash_backoff_ms,
+            dead_letter_ttl_ms: self.timing.dead_letter_ttl_seconds.saturating_mul(1000),
+            ..queue::ReapOptions::default()
+        }
+    }
+
     /// The keys that are accepted; an address other than loopback is refused without one.
     pub fn keys(&self) -> Result<Keys, ConfigError> {
         let keys = Keys::load(self.api_key.as_deref(), self.api_key_file.as_deref())?;

@@ -16,7 +16,8 @@ mod linger;
 #[doc(hidden)]
 pub mod loops;
 mod metrics;
-mod models;
+#[doc(hidden)]
+pub mod models;
 pub mod objects;
 mod router;
 mod seed;

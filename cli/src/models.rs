@@ -141,3 +141,45 @@ fn download(url: &str) -> anyhow::Result<tempfile::NamedTempFile> {
         Ok(file)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    /// Two crates that cannot see each other check the same options; what the one lets in the other must be able to run.
+    #[test]
+    fn the_service_and_the_networks_take_the_same_options() {
+        let catalogue = api::models::Models::parse("basic-pitch").unwrap();
+        let numbers = [
+            -1.0, 0.0, 0.5, 1.0, 3.9, 4.0, 1000.0, 1000.5, 10_000.0, 10_001.0, 20_000.0, 20_001.0,
+        ];
+        let mut cases = vec![
+            json!({}),
+            json!({"speed": 1}),
+            json!({"minimum_frequency": 80, "maximum_frequency": 80}),
+        ];
+        for name in [
+            "onset_threshold",
+            "frame_threshold",
+            "minimum_note_length",
+            "minimum_frequency",
+            "maximum_frequency",
+            "midi_tempo",
+        ] {
+            cases.extend(numbers.map(|number| json!({name: number})));
+            cases.push(json!({name: "1"}));
+        }
+        for name in ["melodia", "inferred_onsets", "multiple_pitch_bends"] {
+            cases.extend([json!({name: true}), json!({name: 1})]);
+        }
+        for case in cases {
+            let options = case.as_object().unwrap();
+            let service = catalogue.default_model().check_options(options).is_ok();
+            let network = transcription::registry::parse_options("basic-pitch", options).is_ok();
+            assert_eq!(
+                service, network,
+                "{case}: the service says {service}, the network {network}"
+            );
+        }
+    }
+}

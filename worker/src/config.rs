@@ -58,6 +58,15 @@ pub struct Config {
     #[arg(long, env = "WTT_STALL_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_seconds: u64,
 
+    /// Crashes of a task that ran alone after which it fails as poison: higher rescues more unlucky tasks, and lets a deadly
+    /// one take more workers down. The same for everyone who reaps.
+    #[arg(long, env = "WTT_MAX_CRASHES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_crashes: u32,
+
+    /// Pause before a task runs again after it lost its worker, doubled each time up to 30 s; 0 = at once.
+    #[arg(long, env = "WTT_CRASH_BACKOFF_MS", default_value_t = 0)]
+    pub crash_backoff_ms: u64,
+
     /// Folder for the recordings in work. The worker owns it alone and empties it at start. Default: a new temporary folder.
     #[arg(long, env = "WTT_TEMP_DIR")]
     pub temp_dir: Option<PathBuf>,

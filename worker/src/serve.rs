@@ -176,11 +176,12 @@ async fn farewell(worker: &Worker, heartbeat: Heartbeat) {
             worker.config.timing.outage_base,
             worker.config.timing.outage_cap,
         );
-        while let Err(error) = worker
-            .queue
-            .expire_worker(&worker.id, None, &ReapOptions::default())
-            .await
-        {
+        let reap = ReapOptions {
+            max_crashes: worker.config.max_crashes,
+            crash_backoff_ms: worker.config.crash_backoff_ms,
+            ..ReapOptions::default()
+        };
+        while let Err(error) = worker.queue.expire_worker(&worker.id, None, &reap).await {
             tracing::debug!(%error, "cannot take this worker out of Redis yet");
             tokio::time::sleep(outage.failed()).await;
         }

@@ -1,25 +1,11 @@
 //! Tasks whose worker died go back to the front of their queue; delayed ones become due. The script does all of it: this
 //! only calls it often enough. The operator may call it too.
 
-use queue::ReapOptions;
-
 use crate::state::AppState;
-
-/// The options of this service's reaper.
-pub fn options(state: &AppState) -> ReapOptions {
-    ReapOptions {
-        dead_letter_ttl_ms: state
-            .config
-            .timing
-            .dead_letter_ttl_seconds
-            .saturating_mul(1000),
-        ..ReapOptions::default()
-    }
-}
 
 /// One run.
 pub async fn reap(state: AppState) -> anyhow::Result<()> {
-    let report = state.queue.reap(&options(&state)).await?;
+    let report = state.queue.reap(&state.config.reap_options()).await?;
     let counts = [
         ("expired", report.expired),
         ("poisoned", report.poisoned),

@@ -37,8 +37,11 @@ pub(super) async fn receive(
         "failed" => fail(&state, &attempt).await,
         "completed" => {
             let midi = form.result_file.ok_or_else(|| missing("result_file"))?;
-            // A MIDI file alone is not enough: everything else that this service shows is rendered from the notes.
-            let notes = form.notes.ok_or_else(|| missing("notes"))?;
+            // Everything else that this service shows is rendered from the notes; the first system's workers sent MIDI alone.
+            let notes = match form.notes {
+                Some(notes) => notes,
+                None => notes_of(&midi)?,
+            };
             let report = Report {
                 audio_ms: row.audio_ms,
                 model: row.model,
@@ -82,6 +85,14 @@ async fn read(state: &AppState, form: Multipart) -> Result<Form, ApiError> {
         }
     }
     Ok(read)
+}
+
+/// The notes of a result that brought none: what its MIDI file says.
+fn notes_of(midi: &[u8]) -> Result<Bytes, SeedError> {
+    let refused = |error: music::Error| SeedError::new(Code::ResultInvalid, &error.to_string());
+    let mut transcript = music::Transcript::new(json!({"source": "midi"}));
+    transcript.notes = music::midi::read(midi).map_err(refused)?;
+    Ok(transcript.to_json().map_err(refused)?.into())
 }
 
 async fn fail(state: &AppState, attempt: &Attempt) -> Result<Json<Value>, SeedError> {

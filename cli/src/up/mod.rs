@@ -69,12 +69,14 @@ pub(crate) async fn start(args: UpArgs) -> anyhow::Result<Running> {
         .await
         .context("cannot use Redis")?;
 
+    let reap = api_config.reap_options();
     let bound = api::bind(api_config).await?;
     let api_url = config::url_of(bound.local_addr()?);
     let api_stop = CancellationToken::new();
     let api = tokio::spawn(bound.serve(api_stop.clone()));
 
-    let workers = Workers::start(args.workers(&data_dir, &redis_url, &api_url)?, queue).await?;
+    let workers =
+        Workers::start(args.workers(&data_dir, &redis_url, &api_url)?, queue, reap).await?;
     Ok(Running {
         api_url,
         data_dir,

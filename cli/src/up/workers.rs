@@ -56,12 +56,13 @@ pub(super) struct Workers {
 struct Office {
     plan: Plan,
     queue: Queue,
+    reap: ReapOptions,
     roll: Roll,
     stop: CancellationToken,
 }
 
 impl Workers {
-    pub(super) async fn start(plan: Plan, queue: Queue) -> anyhow::Result<Self> {
+    pub(super) async fn start(plan: Plan, queue: Queue, reap: ReapOptions) -> anyhow::Result<Self> {
         if let Some(dir) = &plan.log_dir {
             lock::private_dir(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         }
@@ -72,6 +73,7 @@ impl Workers {
         let office = Arc::new(Office {
             plan,
             queue,
+            reap,
             roll,
             stop: stop.clone(),
         });
@@ -140,11 +142,7 @@ impl Office {
     async fn bury(&self, worker: &WorkerId) {
         let end = tokio::time::Instant::now() + EXPIRE;
         loop {
-            match self
-                .queue
-                .expire_worker(worker, None, &ReapOptions::default())
-                .await
-            {
+            match self.queue.expire_worker(worker, None, &self.reap).await {
                 Ok(report) => {
                     if report.expired > 0 {
                         tracing::info!(%worker, tasks = report.expired, "its tasks run again");
@@ -273,9 +271,13 @@ mod tests {
             .await
             .unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let workers = Workers::start(sleepers(dir.path(), 2), queue.clone())
-            .await
-            .unwrap();
+        let workers = Workers::start(
+            sleepers(dir.path(), 2),
+            queue.clone(),
+            ReapOptions::default(),
+        )
+        .await
+        .unwrap();
         let first = eventually("two workers start", async || {
             Some(seen(dir.path())).filter(|seen| seen.len() == 2)
         })
@@ -317,9 +319,13 @@ mod tests {
         std::fs::write(dir.path().join("workers"), "up-1-dead\n").unwrap();
         beat(&queue, "up-1-dead").await;
         assert!(known(&queue, "up-1-dead").await);
-        let workers = Workers::start(sleepers(dir.path(), 0), queue.clone())
-            .await
-            .unwrap();
+        let workers = Workers::start(
+            sleepers(dir.path(), 0),
+            queue.clone(),
+            ReapOptions::default(),
+        )
+        .await
+        .unwrap();
         assert!(!known(&queue, "up-1-dead").await);
         workers.stop().await;
     }

@@ -100,7 +100,11 @@ fn whole_chunks(bytes: &[u8]) -> Result<usize, Error> {
     Ok(tracks)
 }
 
-fn seconds(timing: Timing, tempos: &BTreeMap<u64, u32>, last_tick: u64) -> Result<f64, Error> {
+pub(super) fn seconds(
+    timing: Timing,
+    tempos: &BTreeMap<u64, u32>,
+    last_tick: u64,
+) -> Result<f64, Error> {
     match timing {
         Timing::Timecode(frames, subframes) if subframes > 0 => {
             Ok(last_tick as f64 / f64::from(frames.as_f32()) / f64::from(subframes))

@@ -1,4 +1,4 @@
-//! Standard MIDI files from notes (`write`), and a look at one from elsewhere (`check`).
+//! Standard MIDI files from notes (`write`), and files from elsewhere: a look at one (`check`), its notes (`read`).
 
 mod bends;
 mod channels;
@@ -6,6 +6,7 @@ mod check;
 mod names;
 mod parity;
 mod product;
+mod read;
 
 use midly::num::{u4, u7, u15, u24, u28};
 use midly::{
@@ -13,6 +14,7 @@ use midly::{
 };
 
 pub use check::{MidiSummary, check};
+pub use read::read;
 
 use crate::Transcript;
 

@@ -89,11 +89,11 @@ impl Options {
             }
         }
         if let (Some(low), Some(high)) = (parsed.minimum_frequency, parsed.maximum_frequency)
-            && low > high
+            && low >= high
         {
             return Err(refused(
                 "minimum_frequency",
-                format!("{low} Hz is above maximum_frequency, {high} Hz"),
+                format!("{low} Hz is not below maximum_frequency, {high} Hz"),
             ));
         }
         Ok(parsed)

@@ -75,6 +75,8 @@ impl Stage {
             worker_id: None,
             drain_timeout_seconds: 30,
             stall_seconds: 60,
+            max_crashes: 3,
+            crash_backoff_ms: 0,
             temp_dir: Some(self.temp.path().to_owned()),
             pod: "test".into(),
             pod_uid: "uid-1".into(),
