@@ -10,18 +10,18 @@ use transcription::basic_pitch::{Model, NAME};
 use transcription::registry::Store;
 use transcription::{DeviceChoice, Engine, EngineConfig};
 
-pub fn store() -> Store {
+pub(crate) fn store() -> Store {
     Store::new(Store::default_dir())
 }
 
-pub fn model() -> Model {
+pub(crate) fn model() -> Model {
     let installed = store()
         .installed(NAME)
         .unwrap_or_else(|error| panic!("{error}, or `make models`"));
     Model::load(&installed.file, tch::Device::Cpu).unwrap()
 }
 
-pub fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     Engine::start(EngineConfig {
         device: DeviceChoice::Cpu,
         threads: 0,
@@ -30,14 +30,14 @@ pub fn engine() -> Engine {
     .unwrap()
 }
 
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
 }
 
 /// A float32 array of `numpy.savez_compressed`.
-pub fn read_npz(path: &Path, name: &str) -> Vec<f32> {
+pub(crate) fn read_npz(path: &Path, name: &str) -> Vec<f32> {
     let mut archive = zip::ZipArchive::new(Cursor::new(fs_err::read(path).unwrap())).unwrap();
     let mut npy = Vec::new();
     archive
