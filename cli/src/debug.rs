@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let analysis = analyse(&model, &windows, rows, parity)?;
             write_floats(&dump.join("note.f32"), &analysis.maps.note)?;
             write_floats(&dump.join("onset.f32"), &analysis.maps.onset)?;
-            write_floats(&dump.join("contour.f32"), &analysis.maps.contour)?;
+            write_floats(&dump.join("contour.f32"), &analysis.contour)?;
             let spreads: Vec<Value> = analysis
                 .log_spread_db
                 .iter()
@@ -82,7 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             fs_err::write(dump.join("windows.json"), serde_json::to_vec(&spreads)?)?;
             fs_err::write(
                 dump.join("notes.json"),
-                serde_json::to_vec(&notes(&analysis.maps, &Options::default(), parity))?,
+                serde_json::to_vec(&notes(analysis.maps, &Options::default(), parity))?,
             )?;
         }
         Command::BasicPitchNotes {
@@ -92,19 +92,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         } => {
             let options: serde_json::Map<String, Value> =
                 serde_json::from_str(&options).context("--options is no JSON object")?;
+            let mut bend = Vec::new();
+            bends::extend(&read_floats(&folder.join("contour.f32"))?, &mut bend);
             let maps = Maps {
                 note: read_floats(&folder.join("note.f32"))?,
                 onset: read_floats(&folder.join("onset.f32"))?,
-                contour: read_floats(&folder.join("contour.f32"))?,
+                bend,
             };
-            ui::line(notes(&maps, &Options::parse(&options)?, parity).to_string());
+            ui::line(notes(maps, &Options::parse(&options)?, parity).to_string());
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn notes(maps: &Maps, options: &Options, parity: bool) -> Value {
-    let events = decoding::decode(maps, options, parity);
+fn notes(maps: Maps, options: &Options, parity: bool) -> Value {
+    let events = decoding::decode(maps.note, maps.onset, options, parity);
     let notes = events.iter().map(|event| {
         json!({
             "start_frame": event.start,
@@ -112,7 +114,7 @@ fn notes(maps: &Maps, options: &Options, parity: bool) -> Value {
             "pitch": event.pitch,
             "amplitude": event.amplitude,
             "velocity": event.velocity(),
-            "bends": bends::bends(&maps.contour, event),
+            "bends": bends::bends(&maps.bend, event),
         })
     });
     notes.collect()

@@ -10,9 +10,11 @@ use std::path::Path;
 use audio::{Limits, Recording};
 use serde::Deserialize;
 use transcription::basic_pitch::analysis::{Analysis, analyse, windows_of_recording};
+use transcription::basic_pitch::bends::{self, bends};
 use transcription::basic_pitch::config::{CONTOURS, PITCHES};
+use transcription::basic_pitch::decoding::decode;
 use transcription::basic_pitch::maps::Maps;
-use transcription::basic_pitch::{Options, Windows, bends::bends, decoding::decode};
+use transcription::basic_pitch::{Options, Windows};
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct PackageNote {
@@ -39,12 +41,17 @@ fn our_notes(maps: &Maps) -> Vec<PackageNote> {
         end_frame: event.end,
         pitch: event.pitch,
         velocity: event.velocity(),
-        bends: bends(&maps.contour, event),
+        bends: bends(&maps.bend, event),
     };
-    decode(maps, &Options::default(), true)
-        .iter()
-        .map(note)
-        .collect()
+    decode(
+        maps.note.clone(),
+        maps.onset.clone(),
+        &Options::default(),
+        true,
+    )
+    .iter()
+    .map(note)
+    .collect()
 }
 
 fn analysis(folder: &Path, rows: usize) -> Analysis {
@@ -63,10 +70,12 @@ fn analysis(folder: &Path, rows: usize) -> Analysis {
 fn the_packages_maps_give_its_notes() {
     let folder = common::fixture("three-hops-22k05");
     let map = |name| common::read_npz(&folder.join("maps.npz"), name);
+    let mut bend = Vec::new();
+    bends::extend(&map("contour"), &mut bend);
     let maps = Maps {
         note: map("note"),
         onset: map("onset"),
-        contour: map("contour"),
+        bend,
     };
     let expected = package_notes(&folder, "notes_from_maps.json");
     assert_eq!(maps.frames(), expected.frames);
@@ -80,11 +89,15 @@ fn the_packages_maps_give_its_notes() {
 #[test]
 fn the_packages_samples_give_its_maps() {
     let folder = common::fixture("three-hops-22k05");
-    let ours = analysis(&folder, 8).maps;
+    let Analysis {
+        maps: ours,
+        contour,
+        ..
+    } = analysis(&folder, 8);
     for (name, ours, width) in [
         ("note", &ours.note, PITCHES),
         ("onset", &ours.onset, PITCHES),
-        ("contour", &ours.contour, CONTOURS),
+        ("contour", &contour, CONTOURS),
     ] {
         let expected = common::read_npz(&folder.join("maps.npz"), name);
         assert_eq!(ours.len(), expected.len(), "{name}");
@@ -125,11 +138,12 @@ fn files_give_the_packages_notes_the_whole_way() {
 #[test]
 fn a_batch_gives_what_single_windows_give() {
     let folder = common::fixture("piano");
-    let (single, batch) = (analysis(&folder, 1).maps, analysis(&folder, 5).maps);
+    let (one, five) = (analysis(&folder, 1), analysis(&folder, 5));
+    let (single, batch) = (one.maps, five.maps);
     for (single, batch) in [
         (&single.note, &batch.note),
         (&single.onset, &batch.onset),
-        (&single.contour, &batch.contour),
+        (&one.contour, &five.contour),
     ] {
         let difference = single
             .iter()

@@ -11,6 +11,8 @@ use crate::network::Segments;
 /// A song's maps and how loud its windows range.
 pub struct Analysis {
     pub maps: Maps,
+    /// The whole contour map, [`CONTOURS`] columns, which songs do not keep.
+    pub contour: Vec<f32>,
     /// One value a window, dB.
     pub log_spread_db: Vec<f32>,
 }
@@ -37,6 +39,7 @@ pub fn analyse(
     parity: bool,
 ) -> Result<Analysis, Error> {
     let mut maps = Maps::default();
+    let mut contour = Vec::new();
     let mut log_spread_db = Vec::with_capacity(windows.len());
     let mut song_samples = 0;
     for batch in windows.chunks(rows.max(1)) {
@@ -49,12 +52,15 @@ pub fn analyse(
             let window_maps = row_of(&out, row, window.song_samples);
             log_spread_db.push(window_maps.log_spread_db);
             maps.push(&window_maps);
+            contour.extend_from_slice(&window_maps.contour);
             song_samples = window.song_samples.unwrap_or(song_samples);
         }
     }
     maps.cut(song_samples, parity);
+    contour.truncate(maps.frames() * CONTOURS);
     Ok(Analysis {
         maps,
+        contour,
         log_spread_db,
     })
 }

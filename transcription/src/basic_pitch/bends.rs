@@ -1,33 +1,55 @@
 //! How each note's pitch moves: `note_creation.py`, `get_pitch_bends` of 0.4.0. Unit: a third of a semitone.
+//!
+//! The package looks into the contour map once it has the notes. We look before, for every pitch, and keep one byte of each: the
+//! contour map of a long song is the largest thing there is, and nothing else needs it.
 
-use super::config::{CONTOURS, LOWEST_PITCH};
+use std::sync::LazyLock;
+
+use super::config::{CONTOURS, PITCHES};
 use super::decoding::NoteEvent;
 
 /// Cents of one step.
 pub const UNIT_CENTS: f64 = 100.0 / 3.0;
-/// Bins to both sides of the note in which its contour is looked for.
+/// Bins to both sides of a pitch in which its contour is looked for.
 const REACH: usize = 25;
 const DEVIATION: f64 = 5.0;
 
-/// One value a frame of the note: the strongest contour bin near its pitch, by a Gaussian around it. First maximum on ties.
-pub fn bends(contour: &[f32], event: &NoteEvent) -> Vec<i32> {
-    let centre = (usize::from(event.pitch) - LOWEST_PITCH) * 3;
+/// The Gaussian around a pitch, `2 * REACH + 1` bins wide.
+static WEIGHTS: LazyLock<[f64; 2 * REACH + 1]> = LazyLock::new(|| {
+    std::array::from_fn(|bin| {
+        let distance = bin as f64 - REACH as f64;
+        (-distance * distance / (2.0 * DEVIATION * DEVIATION)).exp()
+    })
+});
+
+/// Adds to `bend`, for each frame of `contour`, what each of the [`PITCHES`] would be bent by.
+pub fn extend(contour: &[f32], bend: &mut Vec<i8>) {
+    for row in contour.chunks_exact(CONTOURS) {
+        bend.extend((0..PITCHES).map(|column| bend_of(row, column)));
+    }
+}
+
+/// The strongest contour bin near a pitch, less the pitch's own bin. First maximum on ties.
+fn bend_of(row: &[f32], column: usize) -> i8 {
+    let centre = column * 3;
     let first = centre.saturating_sub(REACH);
     let last = (centre + REACH + 1).min(CONTOURS);
+    let weights = &WEIGHTS[first + REACH - centre..];
+    let mut best = (0, f64::NEG_INFINITY);
+    for (bin, (activation, weight)) in row[first..last].iter().zip(weights).enumerate() {
+        let value = f64::from(*activation) * weight;
+        if value > best.1 {
+            best = (bin, value);
+        }
+    }
+    // Between -25 and 25.
+    ((first + best.0) as i16 - centre as i16) as i8
+}
+
+/// A note's bends, one a frame.
+pub fn bends(bend: &[i8], event: &NoteEvent) -> Vec<i32> {
     (event.start..event.end)
-        .map(|frame| {
-            let row = &contour[frame * CONTOURS..(frame + 1) * CONTOURS];
-            let mut best = (first, f64::NEG_INFINITY);
-            for (bin, activation) in row.iter().enumerate().take(last).skip(first) {
-                let distance = bin as f64 - centre as f64;
-                let value = f64::from(*activation)
-                    * (-distance * distance / (2.0 * DEVIATION * DEVIATION)).exp();
-                if value > best.1 {
-                    best = (bin, value);
-                }
-            }
-            best.0 as i32 - centre as i32
-        })
+        .map(|frame| i32::from(bend[frame * PITCHES + event.column()]))
         .collect()
 }
 
@@ -35,13 +57,16 @@ pub fn bends(contour: &[f32], event: &NoteEvent) -> Vec<i32> {
 mod tests {
     use super::*;
 
-    fn event(pitch: u8) -> NoteEvent {
-        NoteEvent {
+    fn bends_at(contour: &[f32], pitch: u8) -> Vec<i32> {
+        let mut rows = Vec::new();
+        extend(contour, &mut rows);
+        let event = NoteEvent {
             start: 0,
             end: 1,
             pitch,
             amplitude: 0.5,
-        }
+        };
+        bends(&rows, &event)
     }
 
     #[test]
@@ -54,10 +79,10 @@ mod tests {
             (108, 261, 0),
             (108, 259, -2),
         ] {
-            let mut contour = vec![0f32; CONTOURS];
+            let mut contour = [0f32; CONTOURS];
             contour[peak] = 0.9;
             assert_eq!(
-                bends(&contour, &event(pitch)),
+                bends_at(&contour, pitch),
                 [expected],
                 "pitch {pitch}, bin {peak}"
             );
@@ -66,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_empty_contour_gives_the_first_bin_as_argmax_does() {
-        assert_eq!(bends(&[0f32; CONTOURS], &event(60)), [-25]);
-        assert_eq!(bends(&[0f32; CONTOURS], &event(21)), [0]);
+        assert_eq!(bends_at(&[0f32; CONTOURS], 60), [-25]);
+        assert_eq!(bends_at(&[0f32; CONTOURS], 21), [0]);
     }
 }

@@ -2,7 +2,6 @@
 //! search for the maximum per note. Comparisons are made in float64, as numpy makes them there.
 
 use super::config::{LOWEST_PITCH, Options, PITCHES};
-use super::maps::Maps;
 
 /// Frames below the threshold after which a note has ended (`energy_tol`).
 const TOLERANCE: usize = 11;
@@ -20,6 +19,11 @@ pub struct NoteEvent {
 }
 
 impl NoteEvent {
+    /// The note's column in the maps.
+    pub fn column(&self) -> usize {
+        usize::from(self.pitch) - LOWEST_PITCH
+    }
+
     /// 0 to 127, half to even as numpy rounds.
     pub fn velocity(&self) -> u8 {
         (127.0 * f64::from(self.amplitude))
@@ -29,28 +33,31 @@ impl NoteEvent {
 }
 
 /// All notes, in the package's order: by onset from the last frame to the first, then those found without an onset, strongest first.
-pub fn decode(maps: &Maps, options: &Options, parity: bool) -> Vec<NoteEvent> {
-    let frames = maps.frames();
+///
+/// `note` and `onset`: maps of [`PITCHES`] columns. They are taken: a song of an hour has 110 MB of each, and no copy is made.
+pub fn decode(
+    mut note: Vec<f32>,
+    mut onset: Vec<f32>,
+    options: &Options,
+    parity: bool,
+) -> Vec<NoteEvent> {
+    let frames = note.len() / PITCHES;
     if frames < 2 {
         return Vec::new();
     }
     let columns = columns(options);
-    let masked = |map: &[f32]| -> Vec<f32> {
-        let mut map = map.to_vec();
+    for map in [&mut note, &mut onset] {
         for row in map.chunks_exact_mut(PITCHES) {
             row[..columns.start].fill(0.0);
             row[columns.end..].fill(0.0);
         }
-        map
-    };
-    let energy = masked(&maps.note);
-    let onset = masked(&maps.onset);
-    let peaks = onset_peaks(&onset, &energy, options, parity);
+    }
+    let peaks = onset_peaks(&onset, &note, options, parity);
     drop(onset);
     let mut decoder = Decoder {
         frames,
-        remaining: energy.clone(),
-        energy,
+        taken: vec![false; note.len()],
+        energy: note,
         threshold: options.frame_threshold,
         minimum: options.minimum_frames(),
         events: Vec::new(),
@@ -138,23 +145,32 @@ struct Decoder {
     frames: usize,
     /// The frame activations, frequency limits applied.
     energy: Vec<f32>,
-    /// What no note has taken yet.
-    remaining: Vec<f32>,
+    /// Cells that a note has taken: their energy counts as zero from then on.
+    taken: Vec<bool>,
     threshold: f64,
     minimum: usize,
     events: Vec<NoteEvent>,
 }
 
 impl Decoder {
+    /// What no note has taken yet of a cell's energy.
+    fn remaining(&self, cell: usize) -> f64 {
+        if self.taken[cell] {
+            0.0
+        } else {
+            f64::from(self.energy[cell])
+        }
+    }
+
     fn below(&self, frame: usize, column: usize) -> bool {
-        f64::from(self.remaining[frame * PITCHES + column]) < self.threshold
+        self.remaining(frame * PITCHES + column) < self.threshold
     }
 
     /// Takes a cell and its two neighbours in pitch.
     fn take(&mut self, frame: usize, column: usize) {
         let first = frame * PITCHES + column.saturating_sub(1);
         let last = frame * PITCHES + (column + 1).min(PITCHES - 1);
-        self.remaining[first..=last].fill(0.0);
+        self.taken[first..=last].fill(true);
     }
 
     fn add(&mut self, start: usize, end: usize, column: usize) {
@@ -196,18 +212,17 @@ impl Decoder {
     /// sorted list replaces the package's search for the maximum after each note.
     fn follow_energy(&mut self) {
         let mut cells: Vec<(f32, u32)> = (0u32..)
-            .zip(&self.remaining)
-            .filter(|(_, energy)| f64::from(**energy) > self.threshold)
-            .map(|(index, energy)| (*energy, index))
+            .zip(&self.energy)
+            .filter(|(cell, _)| self.remaining(*cell as usize) > self.threshold)
+            .map(|(cell, energy)| (*energy, cell))
             .collect();
         cells.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        for (_, index) in cells {
-            let index = index as usize;
-            if self.remaining[index] == 0.0 {
-                continue;
+        for (_, cell) in cells {
+            let cell = cell as usize;
+            if !self.taken[cell] {
+                self.taken[cell] = true;
+                self.grow(cell / PITCHES, cell % PITCHES);
             }
-            self.remaining[index] = 0.0;
-            self.grow(index / PITCHES, index % PITCHES);
         }
     }
 
@@ -269,14 +284,17 @@ fn pairwise_sum(numbers: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::basic_pitch::config::CONTOURS;
+
+    struct Maps {
+        note: Vec<f32>,
+        onset: Vec<f32>,
+    }
 
     /// Maps of silence with rectangles of activation: (column, frames, strength), an onset at each start.
     fn maps(frames: usize, notes: &[(usize, std::ops::Range<usize>, f32)]) -> Maps {
         let mut maps = Maps {
             note: vec![0.01; frames * PITCHES],
             onset: vec![0.01; frames * PITCHES],
-            contour: vec![0.0; frames * CONTOURS],
         };
         for (column, range, strength) in notes {
             maps.onset[range.start * PITCHES + column] = 0.9;
@@ -287,8 +305,12 @@ mod tests {
         maps
     }
 
+    fn decoded(maps: &Maps, options: &Options, parity: bool) -> Vec<NoteEvent> {
+        decode(maps.note.clone(), maps.onset.clone(), options, parity)
+    }
+
     fn found(maps: &Maps, options: &Options) -> Vec<(usize, usize, u8)> {
-        decode(maps, options, false)
+        decoded(maps, options, false)
             .iter()
             .map(|event| (event.start, event.end, event.pitch))
             .collect()
@@ -373,14 +395,14 @@ mod tests {
             melodia: false,
             ..Options::default()
         };
-        assert!(decode(&flat, &options, true).is_empty());
-        assert_eq!(decode(&flat, &options, false).len(), 1);
+        assert!(decoded(&flat, &options, true).is_empty());
+        assert_eq!(decoded(&flat, &options, false).len(), 1);
     }
 
     #[test]
     fn empty_and_tiny_maps_have_no_notes() {
         for frames in 0..3 {
-            assert!(decode(&maps(frames, &[]), &Options::default(), false).is_empty());
+            assert!(decoded(&maps(frames, &[]), &Options::default(), false).is_empty());
         }
     }
 

@@ -1,8 +1,8 @@
 //! The windows' maps laid end to end, and when each frame sounds.
 
+use super::bends;
 use super::config::{
-    CONTOURS, FRAMES, HOP, KEPT, PACKAGE_FRAMES_PER_SECOND, PITCHES, SAMPLE_RATE, WINDOW,
-    WINDOW_HOP,
+    FRAMES, HOP, KEPT, PACKAGE_FRAMES_PER_SECOND, PITCHES, SAMPLE_RATE, WINDOW, WINDOW_HOP,
 };
 
 /// One window's maps, the overlap cut off: `KEPT` frames.
@@ -15,19 +15,21 @@ pub struct WindowMaps {
     pub song_samples: Option<usize>,
 }
 
-/// A song's maps, frame by frame: `note` and `onset` have [`PITCHES`] columns, `contour` has [`CONTOURS`].
+/// A song's maps, frame by frame, each with [`PITCHES`] columns. Of the contour map, three times as wide, only what a note of each
+/// pitch would make of it is kept: an hour of float32 contours alone would take 330 MB.
 #[derive(Debug, Default, Clone)]
 pub struct Maps {
     pub note: Vec<f32>,
     pub onset: Vec<f32>,
-    pub contour: Vec<f32>,
+    /// Thirds of a semitone, see [`super::bends`].
+    pub bend: Vec<i8>,
 }
 
 impl Maps {
     pub fn push(&mut self, window: &WindowMaps) {
         self.note.extend_from_slice(&window.note);
         self.onset.extend_from_slice(&window.onset);
-        self.contour.extend_from_slice(&window.contour);
+        bends::extend(&window.contour, &mut self.bend);
     }
 
     pub fn frames(&self) -> usize {
@@ -39,7 +41,7 @@ impl Maps {
         let frames = song_frames(song_samples, parity).min(self.frames());
         self.note.truncate(frames * PITCHES);
         self.onset.truncate(frames * PITCHES);
-        self.contour.truncate(frames * CONTOURS);
+        self.bend.truncate(frames * PITCHES);
     }
 }
 
@@ -104,14 +106,14 @@ mod tests {
         let mut maps = Maps {
             note: vec![0.0; 300 * PITCHES],
             onset: vec![0.0; 300 * PITCHES],
-            contour: vec![0.0; 300 * CONTOURS],
+            bend: vec![0; 300 * PITCHES],
         };
         maps.cut(22_050, true);
         assert_eq!(
             (
                 maps.frames(),
                 maps.onset.len() / PITCHES,
-                maps.contour.len() / CONTOURS
+                maps.bend.len() / PITCHES
             ),
             (86, 86, 86)
         );

@@ -60,7 +60,7 @@ impl Song for BasicPitchSong {
     fn finish(&mut self) -> Result<Decoded, Error> {
         let mut maps = std::mem::take(&mut self.maps);
         maps.cut(self.song_samples, self.parity);
-        let notes = notes_of(&maps, &self.options, self.parity);
+        let notes = notes_of(maps, &self.options, self.parity);
         let mut warnings = Vec::new();
         if self.silent_windows == self.windows {
             warnings.push("the recording is silent".to_owned());
@@ -76,8 +76,9 @@ impl Song for BasicPitchSong {
 }
 
 /// Notes in seconds, by onset and pitch; in parity as they were found.
-pub fn notes_of(maps: &Maps, options: &Options, parity: bool) -> Vec<music::Note> {
-    let mut notes: Vec<music::Note> = decode(maps, options, parity)
+pub fn notes_of(maps: Maps, options: &Options, parity: bool) -> Vec<music::Note> {
+    let Maps { note, onset, bend } = maps;
+    let mut notes: Vec<music::Note> = decode(note, onset, options, parity)
         .iter()
         .map(|event| music::Note {
             onset: frame_seconds(event.start, parity),
@@ -93,7 +94,7 @@ pub fn notes_of(maps: &Maps, options: &Options, parity: bool) -> Vec<music::Note
             is_drum: false,
             bends: Some(music::Bends {
                 unit_cents: UNIT_CENTS,
-                values: bends(&maps.contour, event),
+                values: bends(&bend, event),
             }),
         })
         .collect();
