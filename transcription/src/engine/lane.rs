@@ -40,6 +40,12 @@ struct Slot<N: Network> {
     replies: mpsc::Sender<Reply<N::Output>>,
 }
 
+impl<N: Network> Slot<N> {
+    fn is_wanted(&self) -> bool {
+        !self.cancelled.load(Ordering::Relaxed) && !self.ready.is_empty()
+    }
+}
+
 struct State<N: Network> {
     slots: HashMap<u64, Slot<N>>,
     /// Whose turn it is, next first.
@@ -165,11 +171,9 @@ impl<N: Network> Lane<N> {
         self.space.notify_all();
     }
 
+    /// Whether a pull would give anything.
     pub(super) fn has_ready(&self) -> bool {
-        self.lock()
-            .slots
-            .values()
-            .any(|slot| !slot.ready.is_empty())
+        self.lock().slots.values().any(Slot::is_wanted)
     }
 
     /// The two ends that a network's run works with.
@@ -244,10 +248,7 @@ impl<N: Network> Feed<N::Segment> for LaneFeed<N> {
                 break;
             };
             state.turns.push_back(song);
-            let slot = state
-                .slots
-                .get_mut(&song)
-                .filter(|slot| !slot.cancelled.load(Ordering::Relaxed));
+            let slot = state.slots.get_mut(&song).filter(|slot| slot.is_wanted());
             match slot.and_then(|slot| slot.ready.pop_front()) {
                 Some((index, segment)) => {
                     pulled.push((Ticket { song, index }, segment));
@@ -300,5 +301,40 @@ impl<N: Network> Sink<N::Output> for LaneSink<N> {
                 },
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Never run: the lane only needs its types.
+    struct Still;
+
+    impl Network for Still {
+        type Segment = u8;
+        type Output = u8;
+
+        fn run(&mut self, _: &mut dyn Feed<u8>, _: &mut dyn Sink<u8>) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_not_ready() {
+        let lane = Lane::<Still>::new(Arc::new(Bell::default()));
+        let (first, _first_replies) = lane.enter();
+        let (second, _second_replies) = lane.enter();
+        assert!(lane.push(first.song, 1));
+        assert!(lane.push(second.song, 2));
+        first.cancelled.store(true, Ordering::Relaxed);
+        let (mut feed, sink) = lane.begin();
+        assert!(lane.has_ready());
+        let pulled = feed.pull(8);
+        assert_eq!(pulled.len(), 1);
+        assert_eq!((pulled[0].0.song, pulled[0].1), (second.song, 2));
+        // The cancelled song has not left yet; the device's thread must sleep, not turn in circles.
+        assert!(!lane.has_ready());
+        lane.end(feed, sink, None);
     }
 }

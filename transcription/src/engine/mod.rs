@@ -5,11 +5,11 @@
 
 mod device_thread;
 mod lane;
+mod owner;
 mod song;
 
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -19,7 +19,11 @@ use crate::registry::Store;
 use crate::{DeviceChoice, Error};
 use device_thread::Bell;
 use lane::Lane;
+use owner::Owner;
 pub use song::CancelHandle;
+
+/// A batch takes seconds; a device that needs longer than this to end one hangs.
+const STOP: Duration = Duration::from_secs(10);
 
 /// How an engine is started.
 #[derive(Debug, Clone)]
@@ -96,7 +100,7 @@ pub struct Engine {
     config: EngineConfig,
     basic_pitch: Arc<Lane<BasicPitch>>,
     bell: Arc<Bell>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Owner>,
 }
 
 impl Engine {
@@ -108,13 +112,13 @@ impl Engine {
         let thread = {
             let (config, bell, basic_pitch) =
                 (config.clone(), Arc::clone(&bell), Arc::clone(&basic_pitch));
-            std::thread::Builder::new()
-                .name("device".into())
-                .spawn(move || device_thread::run(&config, &bell, &basic_pitch, &ready))
-                .map_err(|source| Error::Store {
-                    what: "cannot start the device's thread".into(),
-                    source,
-                })?
+            Owner::spawn("device", move || {
+                device_thread::run(&config, &bell, &basic_pitch, &ready);
+            })
+            .map_err(|source| Error::Store {
+                what: "cannot start the device's thread".into(),
+                source,
+            })?
         };
         opened.recv().map_err(|_| Error::Stopped)??;
         Ok(Engine {
@@ -149,6 +153,12 @@ impl Engine {
         self.bell.healthy()
     }
 
+    /// Ends the device's thread. False when it hangs: then it is left behind, and only the end of the process ends it.
+    pub fn stop(&mut self) -> bool {
+        self.bell.stop();
+        self.thread.take().is_none_or(|thread| thread.join(STOP))
+    }
+
     pub fn device(&self) -> String {
         self.config.device.to_string()
     }
@@ -171,10 +181,11 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.bell.stop();
-        if let Some(thread) = self.thread.take() {
-            // A panic there was already answered to its songs.
-            let _ = thread.join();
+        if !self.stop() {
+            tracing::error!(
+                device = self.device(),
+                "the device hangs; its thread is left behind"
+            );
         }
     }
 }

@@ -92,8 +92,11 @@ where
         started,
         busy: Duration::ZERO,
     };
+    let number = place.song;
     let spawned = spawn(lane, place, request, song, collector, replies);
     if let Err(source) = spawned {
+        // Whichever thread began sees that the song has gone.
+        lane.leave(number);
         let _ = events.send(SongEvent::Done(Err(Error::Store {
             what: "cannot start a song's threads".into(),
             source,
