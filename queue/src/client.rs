@@ -14,6 +14,8 @@ use crate::keys::Keys;
 use crate::script::{Answer, Transition};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two looks at a server that was away at the start.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Where the queue lives.
 #[derive(Clone)]
@@ -65,38 +67,53 @@ impl fmt::Debug for Queue {
 impl Queue {
     /// Connects, and refuses a server that may evict tasks.
     pub async fn connect(config: &QueueConfig) -> Result<Queue, Error> {
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(socket2::TcpKeepalive::new().with_time(Duration::from_secs(30)));
-        #[cfg(target_os = "linux")]
-        let tcp = tcp.set_user_timeout(Duration::from_secs(20));
-        let info = config
-            .url
-            .as_str()
-            .into_connection_info()
-            .map_err(Error::Url)?
-            .set_tcp_settings(tcp);
-        let client = Client::open(info).map_err(Error::Url)?;
-        // Few attempts within one call: the caller has its own patience, and repeats with the same nonce or token.
-        let manager_config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(config.response_timeout))
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(1));
+        let (client, manager_config) = prepare(config)?;
         let manager = client
             .get_connection_manager_with_config(manager_config)
             .await?;
-        let queue = Queue {
+        let queue = Queue::over(client, manager, config);
+        queue.refuse_eviction().await?;
+        Ok(queue)
+    }
+
+    /// For whoever must start while Redis is away: only a URL that cannot be used is an error. It connects by itself, and a
+    /// server that may evict tasks is then logged as an error instead of refused. Call it on a runtime.
+    pub fn connect_lazy(config: &QueueConfig) -> Result<Queue, Error> {
+        let (client, manager_config) = prepare(config)?;
+        let manager = client.get_connection_manager_lazy(manager_config)?;
+        let queue = Queue::over(client, manager, config);
+        let watched = queue.clone();
+        tokio::spawn(async move {
+            loop {
+                match watched.refuse_eviction().await {
+                    Ok(()) => return,
+                    Err(error) if error.is_unavailable() => {
+                        tracing::debug!(%error, "Redis is away; will look again");
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "this Redis must not hold tasks");
+                        return;
+                    }
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+                // Only this task still holds the queue: nobody is left to be told.
+                if Arc::strong_count(&watched.keys) == 1 {
+                    return;
+                }
+            }
+        });
+        Ok(queue)
+    }
+
+    fn over(client: Client, manager: ConnectionManager, config: &QueueConfig) -> Queue {
+        Queue {
             manager,
             client,
             keys: Arc::new(Keys {
                 prefix: config.prefix.clone(),
             }),
             clock: Arc::new(AtomicU64::new(0)),
-        };
-        queue.refuse_eviction().await?;
-        Ok(queue)
+        }
     }
 
     pub async fn ping(&self) -> Result<(), Error> {
@@ -119,11 +136,11 @@ impl Queue {
     }
 
     /// Runs one transition. A lost reply is an `Unavailable`: the transition may have happened.
-    pub(crate) async fn run(
+    pub(crate) async fn run<A: redis::ToRedisArgs>(
         &self,
         transition: &Transition,
         keys: &[String],
-        args: Vec<String>,
+        args: Vec<A>,
     ) -> Result<Answer, Error> {
         let mut call = transition.script.prepare_invoke();
         for key in keys {
@@ -173,4 +190,28 @@ impl Queue {
         }
         Ok(())
     }
+}
+
+/// The client and the settings of its connection; fails for a URL that cannot be used.
+fn prepare(config: &QueueConfig) -> Result<(Client, ConnectionManagerConfig), Error> {
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(socket2::TcpKeepalive::new().with_time(Duration::from_secs(30)));
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(Duration::from_secs(20));
+    let info = config
+        .url
+        .as_str()
+        .into_connection_info()
+        .map_err(Error::Url)?
+        .set_tcp_settings(tcp);
+    let client = Client::open(info).map_err(Error::Url)?;
+    // Few attempts within one call: the caller has its own patience, and repeats with the same nonce or token.
+    let manager_config = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(config.response_timeout))
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_number_of_retries(1)
+        .set_min_delay(Duration::from_millis(50))
+        .set_max_delay(Duration::from_secs(1));
+    Ok((client, manager_config))
 }

@@ -22,21 +22,44 @@ pub struct OutboxEntry {
 }
 
 impl Queue {
-    /// Oldest first; does not pop.
+    /// Oldest first; does not pop. Empty only when the outbox is: entries that nobody could ever read are dropped here
+    /// (logged, and counted as `unreadable_results`), or a batch full of them would hold up all that follow.
     pub async fn results(&self, max: usize) -> Result<Vec<OutboxEntry>, Error> {
         let most = isize::try_from(max.max(1)).unwrap_or(isize::MAX);
-        let entries: Vec<Vec<u8>> = self
-            .manager()
-            .lrange(self.keys.results(), -most, -1)
-            .await?;
-        let read = entries.iter().rev().filter_map(|entry| {
-            let entry = parse(&String::from_utf8_lossy(entry));
-            if entry.is_none() {
-                tracing::warn!("an entry of task:results is none of ours; it goes with the next acknowledgement");
+        loop {
+            let raw: Vec<Vec<u8>> = self
+                .manager()
+                .lrange(self.keys.results(), -most, -1)
+                .await?;
+            let mut entries = Vec::with_capacity(raw.len());
+            let mut unreadable = Vec::new();
+            for entry in raw.into_iter().rev() {
+                match parse(&String::from_utf8_lossy(&entry)) {
+                    Some(read) => entries.push(read),
+                    None => unreadable.push(entry),
+                }
             }
-            entry
-        });
-        Ok(read.collect())
+            let dropped = !unreadable.is_empty();
+            if dropped {
+                self.drop_results(unreadable).await?;
+            }
+            if !entries.is_empty() || !dropped {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// By value, so that two readers at once drop no more than what they have read.
+    async fn drop_results(&self, entries: Vec<Vec<u8>>) -> Result<(), Error> {
+        for entry in &entries {
+            tracing::error!(
+                entry = format!("{:.200}", String::from_utf8_lossy(entry)),
+                "an entry of task:results cannot be read; dropped"
+            );
+        }
+        let keys = [self.keys.results()];
+        self.run(&script::DROP_RESULTS, &keys, entries).await?;
+        Ok(())
     }
 
     /// Pops what the database has committed: entries with a number of at most `up_to`, at most `max` of them.

@@ -43,6 +43,7 @@ transitions! {
     DRAIN = "drain";
     OBSERVE = "observe";
     ACK_RESULTS = "ack_results";
+    DROP_RESULTS = "drop_results";
     HEAL = "heal";
     RECOUNT = "recount";
 }

@@ -73,6 +73,34 @@ async fn an_alien_outbox_entry_does_not_block() {
     assert!(b.list("task:results").await.is_empty());
 }
 
+#[tokio::test]
+async fn a_batch_full_of_unreadable_entries_does_not_stall_the_outbox() {
+    let b = bench().await;
+    for n in 0..25 {
+        let numbered = format!("{n}\n{{\"broken\": {n}}}");
+        b.cmd::<i64>(&["LPUSH", "task:results", &numbered]).await;
+        b.cmd::<i64>(&["LPUSH", "task:results", "{\"id\":1}"]).await;
+    }
+    // One that claims to be the last of all must not take others with it.
+    let boast = "9007199254740991\n?";
+    b.cmd::<i64>(&["LPUSH", "task:results", boast]).await;
+    b.enqueue("a").await;
+    b.queue
+        .cancel(&id("a"), CancelKind::Cancelled, "")
+        .await
+        .unwrap();
+    let entries = b.queue.results(10).await.unwrap();
+    assert_eq!((entries.len(), &entries[0].id), (1, &id("a")));
+    assert_eq!(
+        b.list("task:results").await.len(),
+        1,
+        "what can be read is not popped"
+    );
+    assert_eq!(b.queue.stats().await.unwrap()["unreadable_results"], 51);
+    assert_eq!(b.queue.ack_results(entries[0].number, 10).await.unwrap(), 1);
+    assert!(b.queue.results(10).await.unwrap().is_empty());
+}
+
 async fn next(events: &mut EventStream) -> Event {
     tokio::time::timeout(Duration::from_secs(20), events.next())
         .await

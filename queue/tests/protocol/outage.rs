@@ -162,6 +162,22 @@ async fn a_server_that_may_evict_is_refused() {
 }
 
 #[tokio::test]
+async fn a_lazy_connection_starts_without_redis_and_works_once_it_is_there() {
+    let mut server = RedisServer::start();
+    server.stop();
+    let queue = Queue::connect_lazy(&QueueConfig::new(server.url())).unwrap();
+    let error = queue.enqueue(&task("a")).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    server.start_again();
+    until("Redis to be found", async || {
+        (queue.enqueue(&task("a")).await.ok()? == Enqueued::New).then_some(())
+    })
+    .await;
+    let error = Queue::connect_lazy(&QueueConfig::new("http://localhost")).unwrap_err();
+    assert!(matches!(error, Error::Url(_)), "{error}");
+}
+
+#[tokio::test]
 async fn flushed_scripts_come_back_by_themselves() {
     let b = bench().await;
     b.enqueue("a").await;
