@@ -126,18 +126,19 @@ pub struct Timing {
     #[arg(long, env = "WTT_IDEMPOTENCY_SECONDS", default_value_t = 24 * 3600)]
     pub idempotency_seconds: u64,
 
-    /// Seconds a dead letter is kept in Redis.
-    #[arg(long = "dead-letter-ttl-seconds", env = "WTT_DEAD_LETTER_TTL_SECONDS", default_value_t = 7 * 24 * 3600)]
-    pub dead_letter_ttl_seconds: u64,
+    /// How long a dead letter is kept in Redis: `7d`, `12h`; a bare number is seconds.
+    #[arg(long, env = "WTT_DEAD_LETTER_TTL", default_value = "7d", value_parser = duration)]
+    pub dead_letter_ttl: Duration,
 
     /// Crashes of a task that ran alone after which it fails as poison: higher rescues more unlucky tasks, and lets a deadly
     /// one take more workers down. The same for everyone who reaps.
     #[arg(long, env = "WTT_MAX_CRASHES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_crashes: u32,
 
-    /// Pause before a task runs again after it lost its worker, doubled each time up to 30 s; 0 = at once.
-    #[arg(long, env = "WTT_CRASH_BACKOFF_MS", default_value_t = 0)]
-    pub crash_backoff_ms: u64,
+    /// Pause before a task runs again after it lost its worker, doubled each time up to 30 s: `500ms`, `2s`; a bare number is
+    /// seconds; 0 = at once.
+    #[arg(long, env = "WTT_CRASH_BACKOFF", default_value = "0", value_parser = duration)]
+    pub crash_backoff: Duration,
 
     /// Milliseconds between two looks at the outbox without a hint.
     #[arg(long, env = "WTT_OUTBOX_POLL_MS", default_value_t = 5_000)]
@@ -187,8 +188,8 @@ impl Config {
     pub fn reap_options(&self) -> queue::ReapOptions {
         queue::ReapOptions {
             max_crashes: self.timing.max_crashes,
-            crash_backoff_ms: self.timing.crash_backoff_ms,
-            dead_letter_ttl_ms: self.timing.dead_letter_ttl_seconds.saturating_mul(1000),
+            crash_backoff_ms: milliseconds(self.timing.crash_backoff),
+            dead_letter_ttl_ms: milliseconds(self.timing.dead_letter_ttl),
             ..queue::ReapOptions::default()
         }
     }
@@ -220,6 +221,18 @@ impl Config {
     }
 }
 
+/// `7d`, `1h 30m`, `500ms`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.trim().parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -249,6 +262,21 @@ mod tests {
         let key = "0123456789abcdef";
         let keys = config(&["--listen", "0.0.0.0:8000", "--api-key", key]).keys();
         assert!(!keys.unwrap().is_open());
+    }
+
+    #[test]
+    fn durations_are_said_as_people_say_them() {
+        let options = config(&["--dead-letter-ttl", "12h", "--crash-backoff=500ms"]).reap_options();
+        assert_eq!(options.dead_letter_ttl_ms, 12 * 3_600_000);
+        assert_eq!(options.crash_backoff_ms, 500);
+        let options = config(&["--crash-backoff", "30"]).reap_options();
+        assert_eq!(options.crash_backoff_ms, 30_000);
+        let defaults = config(&[]).reap_options();
+        assert_eq!(defaults.dead_letter_ttl_ms, 7 * 24 * 3_600_000);
+        assert_eq!(defaults.crash_backoff_ms, 0);
+        for bad in ["", "-1", "soon", "7 parsecs"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

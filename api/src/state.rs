@@ -62,12 +62,17 @@ impl AppState {
             })?;
         let db = Db::open(&config.database_url()).await?;
         let objects = Objects::open(config.objects_url.as_deref(), &config.data_dir)?;
-        let queue = Queue::connect(&QueueConfig {
+        match objects.remove_stale_pieces(config.body_deadline()).await {
+            Ok(0) => {}
+            Ok(pieces) => tracing::info!(pieces, "removed pieces of uploads that never ended"),
+            Err(cause) => tracing::warn!(%cause, "failed to look for pieces of old uploads"),
+        }
+        // Redis may be away: then we serve what the database knows, and uploads wait for the reconciler.
+        let queue = Queue::connect_lazy(&QueueConfig {
             url: config.redis_url.clone(),
             prefix: config.redis_prefix.clone(),
             response_timeout: std::time::Duration::from_secs(3),
-        })
-        .await?;
+        })?;
         Ok(Self(Arc::new(Inner {
             config,
             keys,

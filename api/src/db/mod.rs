@@ -2,7 +2,6 @@
 //! (sqlx `Any`; TEXT and BIGINT only). It knows rows and guards, not HTTP, Redis or objects.
 
 mod idempotency;
-mod loops;
 mod retention;
 mod row;
 mod transcriptions;
@@ -25,6 +24,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(
     include_str!("../../migrations/0001_transcriptions.sql"),
 )];
 
+/// No statement of ours takes long; one that hangs would hold its connection for ever. Applies to migrations, too: one that
+/// rewrites a table says `SET LOCAL statement_timeout = 0`.
+const POSTGRES_SETTINGS: &str = "SET statement_timeout = '30s'";
 const SQLITE_SETTINGS: &str =
     "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
@@ -94,9 +96,11 @@ impl Db {
             .acquire_timeout(Duration::from_secs(10))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if sqlite {
-                        connection.execute(SQLITE_SETTINGS).await?;
-                    }
+                    let settings = match sqlite {
+                        true => SQLITE_SETTINGS,
+                        false => POSTGRES_SETTINGS,
+                    };
+                    connection.execute(settings).await?;
                     Ok(())
                 })
             });

@@ -1,5 +1,8 @@
 //! What goes, and what is counted: rows past their time, recordings past theirs, tombstones, sums.
 
+use std::collections::BTreeMap;
+
+use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::row::{COLUMNS, from_db};
@@ -32,7 +35,7 @@ impl Db {
             .bind(to_db(limit as u64))
             .fetch_all(&self.pool)
             .await?;
-        found.iter().map(Row::read).collect()
+        Ok(readable(&found))
     }
 
     /// Rows whose time is over: finished ones past retention, and `created` ones that nobody started.
@@ -44,12 +47,7 @@ impl Db {
         let query = sqlx::query(AssertSqlSafe(statement))
             .bind(to_db(now_ms))
             .bind(to_db(limit as u64));
-        query
-            .fetch_all(&self.pool)
-            .await?
-            .iter()
-            .map(Row::read)
-            .collect()
+        Ok(readable(&query.fetch_all(&self.pool).await?))
     }
 
     /// Succeeded rows that finished at or before `finished_before_ms` and still hold their recording.
@@ -65,12 +63,7 @@ impl Db {
         let query = sqlx::query(AssertSqlSafe(statement))
             .bind(to_db(finished_before_ms))
             .bind(to_db(limit as u64));
-        query
-            .fetch_all(&self.pool)
-            .await?
-            .iter()
-            .map(Row::read)
-            .collect()
+        Ok(readable(&query.fetch_all(&self.pool).await?))
     }
 
     /// The recording of this row has been deleted.
@@ -85,13 +78,17 @@ impl Db {
         Ok(())
     }
 
-    /// Removes the row and leaves a tombstone whose objects are still to be deleted (`objects_deleted`). False: no row.
+    /// Removes the row and leaves a tombstone whose objects are still to be deleted (`objects_deleted`). False: there is no
+    /// such row any more, or it has moved on since it was read.
     pub async fn delete(&self, row: &Row, reason: &str, now_ms: u64) -> Result<bool, Error> {
         let mut transaction = self.begin().await?;
-        let deleted = sqlx::query("DELETE FROM transcriptions WHERE id = $1")
-            .bind(&row.id)
-            .execute(&mut *transaction)
-            .await?;
+        let deleted =
+            sqlx::query("DELETE FROM transcriptions WHERE id = $1 AND life = $2 AND state = $3")
+                .bind(&row.id)
+                .bind(to_db(row.life))
+                .bind(row.state.as_str())
+                .execute(&mut *transaction)
+                .await?;
         if deleted.rows_affected() == 1 {
             sqlx::query(
                 "INSERT INTO tombstones (id, seed_id, reason, deleted_at_ms, objects_left) VALUES ($1, $2, $3, $4, 1)",
@@ -140,6 +137,27 @@ impl Db {
         found.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
+    /// The rows among these ids, each with its result as it is stored (JSON).
+    pub async fn stored_results(
+        &self,
+        ids: &[&str],
+    ) -> Result<BTreeMap<String, Option<String>>, Error> {
+        let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+        let statement = format!(
+            "SELECT id, result FROM transcriptions WHERE id IN ({})",
+            places.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for id in ids {
+            query = query.bind((*id).to_owned());
+        }
+        let found = query.fetch_all(&self.pool).await?;
+        found
+            .iter()
+            .map(|row| Ok((row.try_get("id")?, row.try_get("result")?)))
+            .collect()
+    }
+
     /// Forgets idempotent answers that are older than `before_ms`. Returns how many.
     pub async fn delete_old_answers(&self, before_ms: u64) -> Result<u64, Error> {
         let deleted = sqlx::query("DELETE FROM idempotency WHERE started_at_ms <= $1")
@@ -169,4 +187,18 @@ impl Db {
         }
         Ok(sums)
     }
+}
+
+/// For loops over many rows: one that cannot be read must not hide the others.
+fn readable(found: &[AnyRow]) -> Vec<Row> {
+    found
+        .iter()
+        .filter_map(|row| match Row::read(row) {
+            Ok(row) => Some(row),
+            Err(cause) => {
+                tracing::error!(%cause, "skipped a row");
+                None
+            }
+        })
+        .collect()
 }

@@ -103,10 +103,12 @@ impl Follower {
             if seen != Some(at) {
                 yield Ok(event("snapshot", at.while_running(), &self.view.to_json()).retry(RECONNECT));
             }
+            let mut blind = false;
             while !self.view.state().is_final() {
-                let patience = self.patience();
+                let patience = if blind { POLL } else { self.patience() };
                 let hint = tokio::select! {
-                    hint = self.hints.next() => hint,
+                    // While the database is away no hint may shorten the pause: many would make a hot loop.
+                    hint = self.hints.next(), if !blind => hint,
                     () = tokio::time::sleep(patience) => Hint::Look,
                     () = self.state.shutdown.cancelled() => return,
                 };
@@ -116,12 +118,16 @@ impl Follower {
                     if *seq > at.seq {
                         at.seq = *seq;
                         yield Ok(event("progress", at, &self.progress(progress)));
+                        continue;
                     }
-                    continue;
+                    if *seq == at.seq {
+                        continue;
+                    }
+                    // A late one, most likely; but a Redis that was wiped counts from the start again.
                 }
                 let before = Shown::of(&self.view);
                 match self.look().await {
-                    Ok(true) => {}
+                    Ok(true) => blind = false,
                     Ok(false) => {
                         let gone = json!({ "id": self.view.row.id, "state": "deleted" });
                         yield Ok(event("deleted", EventId::end_of(at.life), &gone));
@@ -130,6 +136,7 @@ impl Follower {
                     // The next poll looks again; the client keeps what it has.
                     Err(cause) => {
                         tracing::warn!(task.id = %self.view.row.id, %cause, "an event stream cannot look at its row");
+                        blind = true;
                         continue;
                     }
                 }
@@ -137,7 +144,8 @@ impl Follower {
                 if self.view.state().is_final() {
                     break;
                 }
-                if now.life != at.life {
+                let counts_anew = self.view.snapshot.is_some() && now.seq < at.seq;
+                if now.life != at.life || counts_anew {
                     at = now;
                     yield Ok(event("snapshot", at, &self.view.to_json()));
                     continue;

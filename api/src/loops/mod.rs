@@ -10,13 +10,18 @@ pub mod sweeper;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::http::StatusCode;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::db;
+use crate::error::ApiError;
 use crate::state::AppState;
 
 const UPKEEP: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// For one step; one that hangs must not stop its loop for ever.
+const STEP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Starts every loop; they end at shutdown. When one ends by itself the shutdown begins, and the error says which.
 pub fn spawn(state: &AppState) -> JoinHandle<anyhow::Result<()>> {
@@ -139,9 +144,11 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let mut failures = 0_u32;
+    // What runs seldom goes through everything there is, and may take its time.
+    let deadline = STEP_DEADLINE.max(interval / 2);
     loop {
         let outcome = tokio::select! {
-            outcome = step(state.clone()) => outcome,
+            outcome = bounded(deadline, step(state.clone())) => outcome,
             () = state.shutdown.cancelled() => return name,
         };
         let pause = match outcome {
@@ -175,6 +182,77 @@ where
     }
 }
 
+/// Every step may be cut short at any point, so it may also be dropped.
+async fn bounded(
+    deadline: Duration,
+    step: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    match tokio::time::timeout(deadline, step).await {
+        Ok(outcome) => outcome,
+        Err(_) => anyhow::bail!("it took longer than {} s", deadline.as_secs_f64()),
+    }
+}
+
+/// Trouble with one row or object is logged and counted, and the run goes on; trouble that all others would have, too, ends
+/// the run, which is tried again.
+fn go_on(name: &'static str, id: &str, error: anyhow::Error) -> anyhow::Result<()> {
+    if is_outage(&error) {
+        return Err(error.context(format!("stopped at {id}")));
+    }
+    metrics::counter!("wtt_loop_failures_total", "loop" => name).increment(1);
+    tracing::error!(
+        loop.name = name,
+        task.id = id,
+        cause = format!("{error:#}"),
+        "skipped what cannot be handled"
+    );
+    Ok(())
+}
+
+fn is_outage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        if let Some(cause) = cause.downcast_ref::<queue::Error>() {
+            return cause.is_unavailable() || cause.is_refused();
+        }
+        if let Some(cause) = cause.downcast_ref::<ApiError>() {
+            return cause.code.status() == StatusCode::SERVICE_UNAVAILABLE;
+        }
+        cause
+            .downcast_ref::<db::Error>()
+            .is_some_and(db::Error::is_unavailable)
+    })
+}
+
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.8..1.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_hangs_is_a_failed_step() {
+        let hangs = bounded(Duration::from_millis(20), std::future::pending());
+        let ended = tokio::time::timeout(Duration::from_secs(20), hangs).await;
+        let error = ended.expect("it ends").unwrap_err();
+        assert!(error.to_string().contains("longer than"), "{error}");
+        bounded(STEP_DEADLINE, async { Ok(()) }).await.unwrap();
+    }
+
+    #[test]
+    fn one_bad_row_is_skipped_and_an_outage_ends_the_run() {
+        let bad = db::Error::Unreadable {
+            id: "a".to_owned(),
+            column: "options",
+            value: "?".to_owned(),
+        };
+        let bad = anyhow::Error::from(bad).context("failed to mend");
+        go_on("test", "a", bad).unwrap();
+        let away = db::Error::Query(sqlx::Error::PoolTimedOut);
+        let away = anyhow::Error::from(away).context("failed to mend");
+        assert!(go_on("test", "a", away).is_err());
+        let away = ApiError::new(crate::error::Code::QueueUnavailable, "away");
+        assert!(go_on("test", "a", anyhow::Error::from(away).context("x")).is_err());
+    }
 }

@@ -4,7 +4,7 @@
 use anyhow::Context;
 use queue::{CancelKind, Replayed, TaskId, TaskSnapshot, TaskStatus};
 
-use super::subscriber;
+use super::{go_on, subscriber};
 use crate::db::Row;
 use crate::metrics::names;
 use crate::state::{AppState, now_ms};
@@ -53,9 +53,13 @@ pub async fn heal_older_than(state: &AppState, quiet_ms: u64) -> anyhow::Result<
             .await
             .context("failed to ask the queue for unfinished rows")?;
         for ((id, row), snapshot) in known.iter().zip(snapshots) {
-            mend(state, id, row, snapshot.as_ref())
-                .await
-                .with_context(|| format!("failed to mend transcription {id}"))?;
+            if let Err(error) = mend(state, id, row, snapshot.as_ref()).await {
+                go_on(
+                    "reconciler",
+                    id.as_str(),
+                    error.context("failed to mend a row"),
+                )?;
+            }
         }
     }
 }

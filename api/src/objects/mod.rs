@@ -8,7 +8,7 @@ mod writer;
 
 use std::io;
 use std::ops::Range;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +19,6 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, WriteMultipart};
 use url::Url;
 
-pub use orphans::StoredResult;
 pub use source::StoredSource;
 pub use writer::Writer;
 
@@ -80,6 +79,8 @@ impl Error {
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// Of the local store.
+    folder: Option<PathBuf>,
 }
 
 impl Objects {
@@ -108,6 +109,7 @@ impl Objects {
         Ok(Self {
             store: store.into(),
             root,
+            folder: None,
         })
     }
 
@@ -123,6 +125,7 @@ impl Objects {
         Ok(Self {
             store: Arc::new(store),
             root: Path::default(),
+            folder: Some(path.to_owned()),
         })
     }
 

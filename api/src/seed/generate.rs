@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{SeedError, find};
-use crate::db;
+use crate::db::{self, Row};
 use crate::error::{ApiError, Code};
 use crate::extract::{Json, Multipart};
 use crate::state::{AppState, now_ms};
@@ -36,25 +36,37 @@ async fn start(state: &AppState, request: Request) -> Result<String, SeedError> 
         ));
     };
     let row = find(state, &id).await?;
-    if row.state == db::State::Created && state.db.set_queued(&row.id, now_ms()).await? {
-        let queued = state
-            .db
-            .get(&row.id)
-            .await?
-            .ok_or_else(SeedError::unknown)?;
-        if let Err(refused) = transcriptions::submit(state, &queued).await {
-            state
-                .db
-                .set_created(&row.id, now_ms(), row.expires_at_ms)
-                .await?;
-            return Err(refused.into());
-        }
-        if let Ok(task) = queue::TaskId::parse(row.id.as_str()) {
-            state.hub.look(&task);
-        }
-        state.changed.notify_waiters();
+    if row.state == db::State::Created {
+        // From here on the client may hang up: the row changes and its task comes to be together, or not at all.
+        tokio::spawn(commit(state.clone(), row))
+            .await
+            .map_err(ApiError::internal)??;
     }
     Ok(id)
+}
+
+/// Row, then task; takes the row back where the queue refuses.
+async fn commit(state: AppState, row: Row) -> Result<(), SeedError> {
+    if !state.db.set_queued(&row.id, now_ms()).await? {
+        return Ok(());
+    }
+    let queued = state
+        .db
+        .get(&row.id)
+        .await?
+        .ok_or_else(SeedError::unknown)?;
+    if let Err(refused) = transcriptions::submit(&state, &queued).await {
+        state
+            .db
+            .set_created(&row.id, now_ms(), row.expires_at_ms)
+            .await?;
+        return Err(refused.into());
+    }
+    if let Ok(task) = queue::TaskId::parse(row.id.as_str()) {
+        state.hub.look(&task);
+    }
+    state.changed.notify_waiters();
+    Ok(())
 }
 
 /// From a form of either kind, or from JSON.

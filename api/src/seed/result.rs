@@ -1,20 +1,27 @@
 //! `POST /transcribe/_result/`: a result in the first system's form. That system took one from anybody; here the token of the
 //! claim is needed, and the same checks and fences hold as for every result.
 
+use axum::extract::multipart::Field;
 use axum::extract::{FromRequest, Request, State};
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use queue::{FailAnswer, Failure, TaskError, Verdict};
 use serde_json::{Value, json};
 
 use super::{SeedError, find};
+use crate::db::Row;
 use crate::error::{ApiError, Code};
 use crate::extract::{Json, Multipart};
 use crate::internal::{self, Attempt, HandIn, Outcome, Report};
 use crate::state::AppState;
 
-#[derive(Default)]
+/// What is no file: an id or a word.
+const LONGEST_TEXT_BYTES: usize = 1024;
+
+/// A form whose sender holds the claim.
 struct Form {
-    audio_midi_id: String,
+    row: Row,
+    attempt: Attempt,
     task_type: String,
     result_file: Option<Bytes>,
     notes: Option<Bytes>,
@@ -27,12 +34,11 @@ pub(super) async fn receive(
     let headers = request.headers().clone();
     // The token first: without one nothing is read.
     Attempt::of("0", &headers)?;
-    let form = read(&state, Multipart::from_request(request, &state).await?).await?;
-    let row = find(&state, &form.audio_midi_id).await?;
-    let attempt = Attempt::of(&row.id, &headers)?;
-    if attempt.verify(&state).await? == Verdict::DoneByThisToken {
+    let multipart = Multipart::from_request(request, &state).await?;
+    let Some(form) = read(&state, &headers, multipart).await? else {
         return Ok(message("Already processed"));
-    }
+    };
+    let attempt = form.attempt;
     match form.task_type.as_str() {
         "failed" => fail(&state, &attempt).await,
         "completed" => {
@@ -43,21 +49,16 @@ pub(super) async fn receive(
                 None => notes_of(&midi)?,
             };
             let report = Report {
-                audio_ms: row.audio_ms,
-                model: row.model,
+                audio_ms: form.row.audio_ms,
+                model: form.row.model,
                 ..Report::default()
             };
-            match internal::store(
-                &state,
-                &attempt,
-                HandIn {
-                    midi,
-                    notes,
-                    report,
-                },
-            )
-            .await?
-            {
+            let handed_in = HandIn {
+                midi,
+                notes,
+                report,
+            };
+            match internal::store(&state, &attempt, handed_in).await? {
                 Outcome::Stored => Ok(message("Result received")),
                 Outcome::Already => Ok(message("Already processed")),
             }
@@ -69,22 +70,54 @@ pub(super) async fn receive(
     }
 }
 
-async fn read(state: &AppState, form: Multipart) -> Result<Form, ApiError> {
+/// The id must come before the files: no byte of a file is kept for somebody who does not hold the claim. None: this token
+/// has handed its result in already.
+async fn read(
+    state: &AppState,
+    headers: &HeaderMap,
+    form: Multipart,
+) -> Result<Option<Form>, SeedError> {
     let limit = state.config.limits.max_result_bytes;
-    let mut read = Form::default();
+    let mut holder: Option<(Row, Attempt)> = None;
+    let mut task_type = String::new();
+    let (mut result_file, mut notes) = (None, None);
     let mut form = form.0;
     while let Some(field) = form.next_field().await? {
-        match field.name().unwrap_or_default() {
-            "audio_midi_id" => read.audio_midi_id = field.text().await?,
-            "task_type" => read.task_type = field.text().await?,
-            "result_file" => {
-                read.result_file = Some(internal::part(field, "result_file", limit).await?)
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "audio_midi_id" if holder.is_none() => {
+                let row = find(state, &text(field, &name).await?).await?;
+                let attempt = Attempt::of(&row.id, headers)?;
+                if attempt.verify(state).await? == Verdict::DoneByThisToken {
+                    return Ok(None);
+                }
+                holder = Some((row, attempt));
             }
-            "notes" => read.notes = Some(internal::part(field, "notes", limit).await?),
+            "task_type" => task_type = text(field, &name).await?,
+            "result_file" | "notes" if holder.is_none() => {
+                return Err(SeedError::new(
+                    Code::ParameterInvalid,
+                    "send audio_midi_id before the files",
+                ));
+            }
+            "result_file" => result_file = Some(internal::part(field, &name, limit).await?),
+            "notes" => notes = Some(internal::part(field, &name, limit).await?),
             _ => {}
         }
     }
-    Ok(read)
+    let (row, attempt) = holder.ok_or_else(SeedError::unknown)?;
+    Ok(Some(Form {
+        row,
+        attempt,
+        task_type,
+        result_file,
+        notes,
+    }))
+}
+
+async fn text(field: Field<'_>, name: &str) -> Result<String, ApiError> {
+    let bytes = internal::part(field, name, LONGEST_TEXT_BYTES).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The notes of a result that brought none: what its MIDI file says.

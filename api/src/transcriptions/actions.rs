@@ -91,8 +91,18 @@ pub(crate) async fn retry(
             "the recording is no longer kept; upload it again",
         ));
     }
-    let Some(row) = state.db.raise_life(&id, before.life, now_ms()).await? else {
-        return Err(not_retryable(find(&state, &id).await?.state));
+    // From here on the client may hang up: the new life and its task come to be together, or not at all.
+    let row = tokio::spawn(raise(state.clone(), before))
+        .await
+        .map_err(ApiError::internal)??;
+    answer(&state, row, StatusCode::ACCEPTED).await
+}
+
+/// Row, then task; takes the new life back where the queue refuses it.
+async fn raise(state: AppState, before: Row) -> ApiResult<Row> {
+    let id = before.id.as_str();
+    let Some(row) = state.db.raise_life(id, before.life, now_ms()).await? else {
+        return Err(not_retryable(find(&state, id).await?.state));
     };
     tracing::info!(task.id = %id, life = row.life, "retry of {id}");
     if let Err(refused) = resubmit(&state, &row).await {
@@ -100,7 +110,7 @@ pub(crate) async fn retry(
         return Err(refused);
     }
     state.changed.notify_waiters();
-    answer(&state, row, StatusCode::ACCEPTED).await
+    Ok(row)
 }
 
 async fn answer(state: &AppState, row: Row, status: StatusCode) -> ApiResult<Response> {

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use queue::TaskId;
 
 use crate::db::Row;
 use crate::error::{ApiError, ApiResult, Code};
@@ -31,7 +32,7 @@ impl Cursor {
             let (created_at_ms, id) = text.split_once(':')?;
             Some(Self {
                 created_at_ms: created_at_ms.parse().ok()?,
-                id: id.to_owned(),
+                id: TaskId::parse(id).ok()?.into(),
             })
         };
         let detail = "the cursor is not one that this server gave; start again without one";
@@ -50,7 +51,8 @@ mod tests {
             id: "a-b".to_owned(),
         };
         assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
-        for bad in ["", "!!", "YQ", "OjE"] {
+        // The last one is `1:` and a NUL.
+        for bad in ["", "!!", "YQ", "OjE", "MToA"] {
             assert!(Cursor::decode(bad).is_err(), "{bad}");
         }
     }

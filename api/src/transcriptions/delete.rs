@@ -7,21 +7,40 @@ use queue::{CancelAnswer, CancelKind};
 use super::enqueue::task_id;
 use super::row::find;
 use crate::db::{Row, State as JobState};
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult, Code};
 use crate::extract::Path;
 use crate::state::{AppState, now_ms};
+
+/// A row that moves on while it is being removed (started, finished, retried) is looked at again, so often.
+const TRIES: usize = 5;
 
 pub(crate) async fn delete(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
-    let row = find(&state, &id).await?;
-    remove(&state, row, "deleted").await?;
-    Ok(StatusCode::NO_CONTENT)
+    let mut found = find(&state, &id).await;
+    for _ in 0..TRIES {
+        if remove(&state, found?, "deleted").await? {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+        found = find(&state, &id).await;
+        // Somebody else was faster; the rest is theirs.
+        if let Err(error) = &found
+            && matches!(error.code, Code::Deleted | Code::Expired)
+        {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+    }
+    Err(ApiError::new(
+        Code::DatabaseUnavailable,
+        "the transcription keeps changing; try again",
+    )
+    .retry_after(1))
 }
 
-/// Removes a transcription with everything of it. `reason` is the tombstone's: `deleted` or `expired`.
-pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResult<()> {
+/// Removes a transcription with everything of it. `reason` is the tombstone's: `deleted` or `expired`. False: the row is not
+/// what `row` says any more, and nothing was removed.
+pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResult<bool> {
     let id = row.id.as_str();
     let task = task_id(id)?;
     let mut still_running = false;
@@ -33,8 +52,7 @@ pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResul
         still_running = asked == CancelAnswer::Requested;
     }
     if !state.db.delete(&row, reason, now_ms()).await? {
-        // Somebody else was faster; the rest is theirs.
-        return Ok(());
+        return Ok(false);
     }
     tracing::info!(task.id = %id, reason, "removed {id}");
     match state.objects.delete_all(id).await {
@@ -50,5 +68,5 @@ pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResul
     }
     state.changed.notify_waiters();
     state.hub.look(&task);
-    Ok(())
+    Ok(true)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use queue::TaskId;
 use serde_json::{Map, Value};
 
 use crate::db::{Row, State};
@@ -88,6 +89,16 @@ fn new_seed_id() -> i64 {
 
 /// The row of this id; 404 where there never was one, 410 where it is gone.
 pub(crate) async fn find(state: &AppState, id: &str) -> ApiResult<Row> {
+    let unknown = || {
+        ApiError::new(
+            Code::TranscriptionUnknown,
+            format!("there is no transcription {id:?}"),
+        )
+    };
+    // What cannot be an id is no question for a database: Postgres, for one, takes no NUL.
+    if TaskId::parse(id).is_err() {
+        return Err(unknown());
+    }
     if let Some(row) = state.db.get(id).await? {
         return Ok(row);
     }
@@ -100,9 +111,6 @@ pub(crate) async fn find(state: &AppState, id: &str) -> ApiResult<Row> {
             Code::Deleted,
             format!("transcription {id} was deleted"),
         )),
-        None => Err(ApiError::new(
-            Code::TranscriptionUnknown,
-            format!("there is no transcription {id:?}"),
-        )),
+        None => Err(unknown()),
     }
 }

@@ -54,12 +54,15 @@ pub(crate) async fn view_one(state: &AppState, row: Row) -> View {
 }
 
 impl View {
-    /// A task that has ended in Redis shows `running` until its outcome is in the database.
+    /// Final states come from the row alone: until the outcome is there, a task that has ended in Redis shows `running`, or
+    /// `queued` if it never ran.
     pub(crate) fn state(&self) -> State {
         match (self.row.state, &self.snapshot) {
-            (State::Queued, Some(snapshot)) if snapshot.status != TaskStatus::Pending => {
-                State::Running
-            }
+            (State::Queued, Some(snapshot)) => match snapshot.status {
+                TaskStatus::Pending => State::Queued,
+                TaskStatus::Failed if snapshot.started_at_ms.is_none() => State::Queued,
+                _ => State::Running,
+            },
             (state, _) => state,
         }
     }
