@@ -4,20 +4,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use queue::{Claim, ClaimAnswer, ClaimRequest, WorkerState};
+use queue::{Claim, ClaimAnswer, ClaimRequest, QueueName, WorkerState};
 use tokio::task::JoinSet;
 
 use crate::attempt;
 use crate::backoff::{Outage, around};
 use crate::hints::Hints;
 use crate::serve::Worker;
-use crate::stop::Level;
+
+/// How long a count of the idle workers is good enough to spread them.
+const CROWD_LASTS: Duration = Duration::from_secs(30);
 
 /// Claims and starts attempts until the worker stops or its device is poisoned.
 pub(crate) async fn claim_until_stopped(worker: &Arc<Worker>, attempts: &mut JoinSet<()>) {
     let hints = Hints::listen(&worker.queue);
     let slots = worker.config.slots as usize;
-    let mut idle_workers = 1;
+    let mut crowd = Crowd::default();
     while !worker.is_ending() {
         while let Some(over) = attempts.try_join_next() {
             note_panic(over);
@@ -50,14 +52,15 @@ pub(crate) async fn claim_until_stopped(worker: &Arc<Worker>, attempts: &mut Joi
         };
         tokio::select! {
             () = worker.ending() => {}
-            () = hints.next(idle_workers, poll) => {}
-            () = tokio::time::sleep(wait) => idle_workers = count_idle(worker).await,
+            () = hints.next(crowd.idle, poll) => {}
+            () = tokio::time::sleep(wait) => crowd.look(worker).await,
             Some(over) = attempts.join_next(), if !attempts.is_empty() => note_panic(over),
         }
     }
 }
 
-/// One claim: the same nonce is repeated until there is an answer, so that a lost reply loses no task. `None` = stopping.
+/// One claim, once Redis knows this worker: the same nonce is repeated until there is an answer, so that a lost reply loses no
+/// task. `None` = stopping.
 async fn ask(worker: &Worker) -> Option<(ClaimAnswer, Instant)> {
     let timing = &worker.config.timing;
     let request = ClaimRequest {
@@ -68,9 +71,16 @@ async fn ask(worker: &Worker) -> Option<(ClaimAnswer, Instant)> {
         slots: worker.config.slots,
     };
     let mut outage = Outage::new(timing.outage_base, timing.outage_cap);
-    let first_sent = Instant::now();
+    let mut first_sent = None;
     loop {
+        // A drain of this worker's pod is a flag under the pod's id, which Redis has from the heartbeat alone.
+        tokio::select! {
+            biased;
+            () = worker.ending() => return None,
+            () = worker.presence.known() => {}
+        }
         let sent = Instant::now();
+        let first_sent = *first_sent.get_or_insert(sent);
         match worker.queue.claim(&request).await {
             Ok(answer) => {
                 if outage.over() {
@@ -81,6 +91,7 @@ async fn ask(worker: &Worker) -> Option<(ClaimAnswer, Instant)> {
                 return Some((answer, if replayed { first_sent } else { sent }));
             }
             Err(error) => {
+                worker.presence.doubted();
                 let pause = outage.failed();
                 if outage.is_new() {
                     tracing::warn!(%error, "cannot claim; trying again until Redis answers");
@@ -96,7 +107,7 @@ async fn ask(worker: &Worker) -> Option<(ClaimAnswer, Instant)> {
 
 async fn begin(worker: &Arc<Worker>, attempts: &mut JoinSet<()>, claim: Claim, sent: Instant) {
     let half_gone = sent.elapsed() * 2 >= Duration::from_millis(claim.lease_ms);
-    if half_gone || worker.stop.level() != Level::Run {
+    if half_gone || worker.is_ending() {
         // Too late to begin. If the token is still good the task goes back to the front of its queue, else nothing happens.
         if let Err(error) = worker.queue.release(&claim.id, &claim.token).await {
             tracing::warn!(task.id = %claim.id, %error, "cannot hand back a task that was claimed too late; its lease ends by itself");
@@ -109,10 +120,42 @@ async fn begin(worker: &Arc<Worker>, attempts: &mut JoinSet<()>, claim: Claim, s
 }
 
 /// How many workers wait for the same hints; what is not known counts as few.
-async fn count_idle(worker: &Worker) -> u32 {
-    let Some(queue) = worker.queues.first() else {
-        return 1;
-    };
+struct Crowd {
+    idle: u32,
+    counted: Option<Instant>,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Crowd {
+            idle: 1,
+            counted: None,
+        }
+    }
+}
+
+impl Crowd {
+    /// Counts again if the last count is old: with many workers that one call is the dearest of all.
+    async fn look(&mut self, worker: &Worker) {
+        if let Some(queue) = worker.queues.first()
+            && self.is_due(Instant::now())
+        {
+            self.idle = count_idle(worker, queue).await;
+        }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self
+            .counted
+            .is_none_or(|counted| now.duration_since(counted) >= CROWD_LASTS);
+        if due {
+            self.counted = Some(now);
+        }
+        due
+    }
+}
+
+async fn count_idle(worker: &Worker, queue: &QueueName) -> u32 {
     let Ok(seen) = worker.queue.observe(queue).await else {
         return 1;
     };
@@ -128,5 +171,20 @@ fn note_panic(over: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "an attempt panicked outside the network; its lease ends by itself. This is a bug");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_idle_workers_are_counted_at_most_twice_a_minute() {
+        let (mut crowd, start) = (Crowd::default(), Instant::now());
+        let counted: Vec<u64> = (0..90)
+            .step_by(5)
+            .filter(|after| crowd.is_due(start + Duration::from_secs(*after)))
+            .collect();
+        assert_eq!(counted, [0, 30, 60]);
     }
 }

@@ -48,12 +48,22 @@ pub(crate) async fn conclude(worker: &Worker, claim: &Claim, held: &Held, outcom
                 "not done within its running limit of {} s",
                 claim.hard_limit_ms / 1000
             );
-            fail(worker, claim, held, ended("timeout", &message)).await;
+            // As REAP has it where the worker is gone: each such run counts, and it is run again while there are any left.
+            let late = Failure {
+                retryable: true,
+                ..ended("timeout", &message)
+            };
+            fail(worker, claim, held, late).await;
         }
         Outcome::Ended(Ending::HandBack) => release(worker, claim, held).await,
-        Outcome::Ended(ending @ (Ending::Lost | Ending::Stalled)) => {
-            tracing::warn!(task.id = %id, ?ending, "attempt given up, nothing written");
+        Outcome::Ended(Ending::Lost) => {
+            tracing::warn!(task.id = %id, "attempt given up, nothing written");
         }
+        // A device that hangs would take one task after the other down: a new process has to open it anew.
+        Outcome::Ended(Ending::Stalled) => worker.poison(format!(
+            "the network made no step of task {id} within {} s",
+            worker.config.stall_seconds
+        )),
         Outcome::Discarded(reason) => {
             tracing::warn!(task.id = %id, reason, "attempt discarded: the task is not ours any more")
         }
@@ -73,7 +83,7 @@ fn ended(kind: &str, message: &str) -> Failure {
 /// Whether another run could help: some kinds never, a full GPU once, the rest as the failure itself says.
 fn retryable(failure: &Failure, retries: u32) -> bool {
     match failure.kind.as_str() {
-        "decode" | "input" | "model_unavailable" | "cancelled" | "timeout" => false,
+        "decode" | "input" | "model_unavailable" | "cancelled" => false,
         "oom_gpu" => retries == 0,
         _ => failure.retryable,
     }
@@ -187,6 +197,9 @@ mod tests {
             ("decode", true, 0, false),
             ("input", true, 0, false),
             ("model_unavailable", true, 0, false),
+            ("cancelled", false, 0, false),
+            ("timeout", true, 1, true),
+            ("storage", false, 0, false),
             ("oom_gpu", true, 0, true),
             ("oom_gpu", true, 1, false),
             ("storage", true, 1, true),

@@ -51,10 +51,11 @@ pub struct Config {
 
     /// How long running tasks may go on after SIGTERM before they are handed back. 0 hands back at once; under Kubernetes
     /// use the grace period less 10 seconds.
-    #[arg(long, env = "WTT_DRAIN_TIMEOUT_SECONDS", default_value_t = 50)]
-    pub drain_timeout_seconds: u64,
+    #[arg(long, env = "WTT_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "50s", value_parser = duration)]
+    pub drain_timeout: Duration,
 
-    /// A task whose network shows no progress for so long is given up: its lease ends and it runs again elsewhere.
+    /// A task whose network shows no progress for so long is given up, and the worker with it, as its device hangs: the task
+    /// runs again elsewhere, and the process ends with a failure so that a new one opens the device.
     #[arg(long, env = "WTT_STALL_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_seconds: u64,
 
@@ -64,8 +65,8 @@ pub struct Config {
     pub max_crashes: u32,
 
     /// Pause before a task runs again after it lost its worker, doubled each time up to 30 s; 0 = at once.
-    #[arg(long, env = "WTT_CRASH_BACKOFF_MS", default_value_t = 0)]
-    pub crash_backoff_ms: u64,
+    #[arg(long, env = "WTT_CRASH_BACKOFF", value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub crash_backoff: Duration,
 
     /// Folder for the recordings in work. The worker owns it alone and empties it at start. Default: a new temporary folder.
     #[arg(long, env = "WTT_TEMP_DIR")]
@@ -88,9 +89,9 @@ pub struct Config {
           num_args = 0..=1, default_missing_value = "true")]
     pub exit_with_parent: bool,
 
-    /// The protocol's clocks; tests shorten them, people do not.
+    /// The protocol's clocks; tests shorten them, people do not. Boxed: a command line of many subcommands holds these settings.
     #[arg(skip)]
-    pub timing: Timing,
+    pub timing: Box<Timing>,
 }
 
 /// Intervals of the protocol (docs: the queue's timing table), in one place so that tests can be quick.
@@ -108,6 +109,10 @@ pub struct Timing {
     pub engine_stop: Duration,
     /// For the last calls (RELEASE, deleting the worker's keys) while Redis does not answer.
     pub farewell: Duration,
+    /// How long the API may say nothing while it is asked for audio.
+    pub api_silence: Duration,
+    /// For one hand-in of a result, upload and answer together.
+    pub hand_in: Duration,
     /// First and longest pause between two runs of a failed task.
     pub retry_base: Duration,
     pub retry_cap: Duration,
@@ -125,10 +130,59 @@ impl Default for Timing {
             progress: Duration::from_millis(500),
             engine_stop: Duration::from_secs(30),
             farewell: Duration::from_secs(3),
+            api_silence: Duration::from_secs(30),
+            hand_in: Duration::from_secs(600),
             retry_base: Duration::from_secs(5),
             retry_cap: Duration::from_secs(600),
             outage_base: Duration::from_millis(200),
             outage_cap: Duration::from_secs(5),
         }
+    }
+}
+
+/// `50s`, `500ms`, `1m 30s`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a duration such as 50s, 500ms or 2m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn read(flags: &[&str]) -> Result<Config, clap::Error> {
+        Line::try_parse_from(std::iter::once(&"wtt-worker").chain(flags)).map(|line| line.config)
+    }
+
+    #[test]
+    fn durations_take_a_unit_and_a_bare_number_is_seconds() {
+        let config = read(&["--drain-timeout", "90", "--crash-backoff", "500ms"]).unwrap();
+        assert_eq!(
+            (config.drain_timeout, config.crash_backoff),
+            (Duration::from_secs(90), Duration::from_millis(500))
+        );
+        assert_eq!(
+            read(&["--drain-timeout", "0"]).unwrap().drain_timeout,
+            Duration::ZERO
+        );
+        let error = read(&["--drain-timeout", "soon"])
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("--drain-timeout") && error.contains("50s"),
+            "{error}"
+        );
     }
 }

@@ -58,6 +58,13 @@ impl EngineTranscriber {
     }
 }
 
+impl EngineTranscriber {
+    /// Ends the engine; false when its device hangs.
+    pub(crate) fn stop(mut self) -> bool {
+        self.engine.stop()
+    }
+}
+
 impl Transcriber for EngineTranscriber {
     fn models(&self) -> Vec<String> {
         self.models.clone()

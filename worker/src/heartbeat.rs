@@ -14,6 +14,7 @@ use crate::Stop;
 use crate::backoff::{Outage, around};
 use crate::config::Timing;
 use crate::leases::{Ending, Held, Leases};
+use crate::presence::Presence;
 use crate::stop::Level;
 
 /// How often the clocks of the leases are looked at when none is about to run out.
@@ -25,6 +26,7 @@ pub(crate) struct Pulse {
     pub(crate) worker: WorkerId,
     pub(crate) about: WorkerAbout,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) presence: Arc<Presence>,
     /// Set by the operator's flag, as Redis answers it.
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) stop: Stop,
@@ -107,12 +109,14 @@ impl Pulse {
                         tracing::info!("heartbeats are accepted again");
                     }
                     self.apply(&held, &answer, sent);
+                    self.presence.accepted();
                     self.wait(sent).await;
                 }
                 Err(error) => {
+                    self.presence.lost();
                     let pause = outage.failed();
                     if outage.is_new() {
-                        tracing::warn!(%error, held = held.len(), "a heartbeat failed; trying until the leases end");
+                        tracing::warn!(worker = %self.worker, %error, held = held.len(), "a heartbeat failed; trying until the leases end");
                     }
                     tokio::time::sleep(pause).await;
                 }
@@ -174,12 +178,13 @@ impl Pulse {
         }
     }
 
-    /// Until the next beat is due; a new task with a short lease makes it due sooner.
+    /// Until the next beat is due; a new task with a short lease makes it due sooner, a doubt at once.
     async fn wait(&self, sent: Instant) {
         let mut due = sent + around(self.interval(), 0.1);
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => return,
+                () = self.presence.wanted() => return,
                 () = self.leases.changed() => due = due.min(Instant::now() + around(self.interval(), 0.1)),
             }
         }

@@ -1,6 +1,6 @@
 //! The worker: claims tasks from Redis, has them transcribed, and hands the results to the API over HTTP.
 //!
-//! One task's way through the files: `claims` takes it, `leases` holds it while `heartbeat` renews it from its own thread,
+//! One task's way through the files: `claims` takes it (once `presence` says that Redis knows this worker), `leases` holds it while `heartbeat` renews it from its own thread,
 //! `attempt` runs it (`workspace` keeps its audio, `service` talks to the API, `transcriber` is the network's face,
 //! `engine` the real one), and `conclusion` writes how it ended. `stop` says when all of that ends; `process` ties it to
 //! signals, the parent and the exit code.
@@ -18,6 +18,7 @@ mod heartbeat;
 mod hints;
 mod leases;
 mod logs;
+mod presence;
 mod process;
 mod serve;
 mod service;

@@ -8,10 +8,12 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::EngineTranscriber;
-use crate::{Config, Stop, serve};
+use crate::{Config, Stop, Transcriber, serve};
 
 /// After the parent has gone, the process ends within this time, hung or not.
-const ORPHAN_SECONDS: u64 = 15;
+const ORPHAN_SECONDS: u64 = 12;
+/// How long the exit of a process with a hung device may take: the device's library may wait for it there.
+const EXIT: Duration = Duration::from_secs(5);
 
 /// Runs a worker until it is told to stop. Blocks, and makes its own runtime.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -23,18 +25,34 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .thread_name("worker-io")
         .build()
         .context("cannot start the worker's runtime")?;
-    let outcome = runtime.block_on(async {
+    let (outcome, engine) = runtime.block_on(async {
         let stop = Stop::default();
         listen(&stop).context("cannot listen for signals")?;
         if config.exit_with_parent {
             follow_parent(stop.clone()).context("cannot watch the parent process")?;
         }
-        let engine = EngineTranscriber::start(&config)?;
-        serve(config, Arc::new(engine), stop).await
-    });
+        let engine = Arc::new(EngineTranscriber::start(&config)?);
+        let outcome = serve(config, Arc::clone(&engine) as Arc<dyn Transcriber>, stop).await;
+        anyhow::Ok((outcome, engine))
+    })?;
     // A network that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if !Arc::into_inner(engine).is_some_and(EngineTranscriber::stop) {
+        leave(outcome);
+    }
     outcome
+}
+
+/// Ends the process while a thread hangs in the device's driver. Everything in Redis is settled by now.
+fn leave(outcome: anyhow::Result<()>) -> ! {
+    let error = outcome.err().map(|error| format!("{error:#}"));
+    tracing::error!(error, "the device hangs: leaving its thread behind");
+    // If no thread can be started, the exit below is all there is.
+    let _ = std::thread::Builder::new().name("exit".into()).spawn(|| {
+        std::thread::sleep(EXIT);
+        std::process::abort();
+    });
+    std::process::exit(1);
 }
 
 /// SIGTERM and SIGINT: the first drains, the second hands back at once.

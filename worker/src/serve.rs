@@ -14,6 +14,7 @@ use crate::backoff::Outage;
 use crate::claims::claim_until_stopped;
 use crate::heartbeat::{Heartbeat, Pulse};
 use crate::leases::{Ending, Grant, Hold, Leases};
+use crate::presence::Presence;
 use crate::service::Api;
 use crate::stop::Level;
 use crate::workspace::Workspace;
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     pub(crate) api: Api,
     pub(crate) transcriber: Arc<dyn Transcriber>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) workspace: Workspace,
     pub(crate) stop: Stop,
     poisoned: CancellationToken,
@@ -83,7 +85,7 @@ pub async fn serve(
         !queues.is_empty(),
         "no queue to claim from; set --queues or WTT_QUEUES"
     );
-    let api = Api::new(&config.api_url)?;
+    let api = Api::new(&config.api_url, &config.timing)?;
     let workspace = Workspace::open(config.temp_dir.as_deref()).with_context(|| {
         format!(
             "cannot use the folder for audio {:?}; set --temp-dir or WTT_TEMP_DIR",
@@ -91,20 +93,22 @@ pub async fn serve(
         )
     })?;
     let redis = redis(&config);
-    let Some(queue) = connect(&redis, &config, &stop).await? else {
+    let Some(queue) = connect(&redis, &id, &config, &stop).await? else {
         return Ok(());
     };
 
     let leases = Arc::new(Leases::default());
+    let presence = Arc::new(Presence::default());
     let draining = Arc::new(AtomicBool::new(false));
     let heartbeat = Heartbeat::start(Pulse {
         redis,
         worker: id.clone(),
         about: about(&config, transcriber.as_ref()),
         leases: Arc::clone(&leases),
+        presence: Arc::clone(&presence),
         draining: Arc::clone(&draining),
         stop: stop.clone(),
-        timing: config.timing.clone(),
+        timing: (*config.timing).clone(),
         stall: Duration::from_secs(config.stall_seconds),
     })
     .context("cannot start the heartbeat thread")?;
@@ -118,6 +122,7 @@ pub async fn serve(
         api,
         transcriber,
         leases,
+        presence,
         workspace,
         stop,
         poisoned: CancellationToken::new(),
@@ -137,7 +142,7 @@ pub async fn serve(
 
 /// Lets the running attempts end by themselves while there is time, then takes them back.
 async fn finish(worker: &Worker, attempts: &mut JoinSet<()>) {
-    let drain = Duration::from_secs(worker.config.drain_timeout_seconds);
+    let drain = worker.config.drain_timeout;
     tracing::info!(
         running = worker.leases.len(),
         drain_s = drain.as_secs(),
@@ -178,7 +183,7 @@ async fn farewell(worker: &Worker, heartbeat: Heartbeat) {
         );
         let reap = ReapOptions {
             max_crashes: worker.config.max_crashes,
-            crash_backoff_ms: worker.config.crash_backoff_ms,
+            crash_backoff_ms: worker.config.crash_backoff.as_millis() as u64,
             ..ReapOptions::default()
         };
         while let Err(error) = worker.queue.expire_worker(&worker.id, None, &reap).await {
@@ -207,6 +212,7 @@ fn redis(config: &Config) -> QueueConfig {
 /// Waits for Redis. What waiting cannot mend (a wrong URL, a server that evicts) is an error.
 async fn connect(
     redis: &QueueConfig,
+    worker: &WorkerId,
     config: &Config,
     stop: &Stop,
 ) -> anyhow::Result<Option<Queue>> {
@@ -217,7 +223,7 @@ async fn connect(
             Err(error) if error.is_unavailable() => {
                 let pause = outage.failed();
                 if outage.is_new() {
-                    tracing::warn!(%error, "waiting for Redis");
+                    tracing::warn!(%worker, %error, "waiting for Redis");
                 }
                 tokio::select! {
                     () = stop.reached(Level::Drain) => return Ok(None),

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::conclusion::Outcome;
+use crate::config::Timing;
 use crate::transcriber::{Failure, Finished};
 use crate::workspace::AudioFile;
 
@@ -55,7 +56,12 @@ impl CallError {
                 } else {
                     code.clone()
                 };
-                Outcome::Failed(Failure::storage(&code, format!("could not {what}: {self}")))
+                // What the API says about our request it will say again, but for what it says about the key or the way there.
+                let for_good = status.is_client_error() && status != StatusCode::UNAUTHORIZED;
+                Outcome::Failed(Failure {
+                    retryable: !for_good,
+                    ..Failure::storage(&code, format!("could not {what}: {self}"))
+                })
             }
             CallError::Away(_) | CallError::Damaged(_) => Outcome::Failed(Failure::storage(
                 "api_unavailable",
@@ -135,17 +141,26 @@ impl Result {
 /// The API's address and the connections to it.
 pub(crate) struct Api {
     client: reqwest::Client,
+    /// For hand-ins: reqwest's read time-out runs from the request to the answer's head, so it would end a long upload.
+    uploads: reqwest::Client,
+    hand_in: Duration,
     base: Url,
 }
 
 impl Api {
-    pub(crate) fn new(base: &str) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(30))
-            // The API is ours and near: a proxy meant for the internet must not see tokens.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+    pub(crate) fn new(base: &str, timing: &Timing) -> anyhow::Result<Self> {
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(5))
+                // The API is ours and near: a proxy meant for the internet must not see tokens.
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        let client = builder().read_timeout(timing.api_silence).build()?;
+        // A peer that vanished is noticed by the kernel: by data or probes that nobody acknowledges.
+        let uploads = builder()
+            .tcp_keepalive(Duration::from_secs(10))
+            .tcp_user_timeout(Duration::from_secs(30))
             .build()?;
         let base = Url::parse(base)
             .ok()
@@ -155,7 +170,12 @@ impl Api {
                     "the API's address {base:?} is not an http(s) URL; set --api-url or WTT_API_URL"
                 )
             })?;
-        Ok(Api { client, base })
+        Ok(Api {
+            client,
+            uploads,
+            hand_in: timing.hand_in,
+            base,
+        })
     }
 
     /// Streams the audio into `file`, and checks its size and hash.
@@ -205,6 +225,7 @@ impl Api {
         Ok(())
     }
 
+    /// Bounded by the hand-in's deadline, and by the lease: the attempt drops this call when it goes.
     pub(crate) async fn store(
         &self,
         id: &TaskId,
@@ -217,15 +238,11 @@ impl Api {
         }
         let form = result.form().map_err(away)?;
         let request = self
-            .client
+            .uploads
             .put(self.url(id, "result"))
             .bearer_auth(token.as_str())
             .multipart(form);
-        let response = request
-            .timeout(Duration::from_secs(120))
-            .send()
-            .await
-            .map_err(away)?;
+        let response = request.timeout(self.hand_in).send().await.map_err(away)?;
         let answer: Answer = accept(response).await?.json().await.map_err(away)?;
         Ok(if answer.outcome == "already" {
             Stored::Already
@@ -297,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_base_path_is_kept_and_the_id_is_one_segment() {
-        let api = Api::new("http://api:8000/wtt/").unwrap();
+        let api = Api::new("http://api:8000/wtt/", &Timing::default()).unwrap();
         let url = api.url(&TaskId::parse("abc-1").unwrap(), "audio");
         assert_eq!(
             url.as_str(),
@@ -308,7 +325,7 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_with_the_flag_to_set() {
         for wrong in ["", "api:8000", "ftp://api", "redis://x"] {
-            let error = Api::new(wrong).err().unwrap();
+            let error = Api::new(wrong, &Timing::default()).err().unwrap();
             assert!(
                 error.to_string().contains("WTT_API_URL"),
                 "{wrong}: {error}"

@@ -11,6 +11,7 @@ use transcription::registry::Store;
 
 use super::threads;
 use super::workers::Plan;
+use super::{API_MARGIN, API_STOP};
 
 /// Settings of `wtt up`. The API's and the workers' further settings (`wtt-api --help`, `wtt-worker --help`) are taken from
 /// their environment variables.
@@ -110,6 +111,8 @@ impl UpArgs {
         config.redis_url = redis_url.to_owned();
         config.api_key = self.api_key.clone();
         config.api_key_file = self.api_key_file.clone();
+        let grace = (API_STOP - API_MARGIN).as_secs();
+        config.timing.shutdown_grace_seconds = config.timing.shutdown_grace_seconds.min(grace);
         // There is no operator here that could do it.
         config.reap = true;
         Ok(config)
@@ -136,7 +139,7 @@ impl UpArgs {
                 self.models_dir().into_os_string(),
             ),
             // What runs is handed back at once: it resumes at the next start, and nobody waits in front of a Ctrl-C.
-            set("WTT_DRAIN_TIMEOUT_SECONDS", "0"),
+            set("WTT_DRAIN_TIMEOUT", "0s"),
             set("WTT_EXIT_WITH_PARENT", "true"),
         ];
         Ok(Plan {
@@ -202,6 +205,18 @@ mod tests {
                 .to_string()
                 .contains("--data-dir")
         );
+    }
+
+    #[test]
+    fn the_api_ends_its_requests_before_it_is_ended_itself() {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            up: UpArgs,
+        }
+        let Line { up } = Line::try_parse_from(["up"]).unwrap();
+        let api = up.api(Path::new("/x"), "unix:///x").unwrap();
+        assert!(api.timing.shutdown_grace_seconds < API_STOP.as_secs());
     }
 
     #[test]

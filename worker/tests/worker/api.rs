@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Multipart, Path, State};
@@ -24,6 +25,11 @@ pub(crate) struct FakeApi {
     pub(crate) downloads: AtomicUsize,
     /// Stores the result, then loses the answer, so many times.
     pub(crate) lose_answers: AtomicUsize,
+    pub(crate) hand_ins: AtomicUsize,
+    /// What a hand-in is refused with.
+    pub(crate) refuse_results: Mutex<Option<(StatusCode, &'static str)>>,
+    /// How long a hand-in takes until its answer.
+    pub(crate) slowness: Mutex<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +56,9 @@ impl FakeApi {
             refused: AtomicUsize::new(0),
             downloads: AtomicUsize::new(0),
             lose_answers: AtomicUsize::new(0),
+            hand_ins: AtomicUsize::new(0),
+            refuse_results: Mutex::default(),
+            slowness: Mutex::default(),
         });
         let routes = Router::new()
             .route("/internal/v1/tasks/{id}/audio", get(audio))
@@ -136,6 +145,7 @@ async fn result(
         Ok(admitted) => admitted,
         Err(answer) => return *answer,
     };
+    api.hand_ins.fetch_add(1, Ordering::SeqCst);
     let mut parts = BTreeMap::new();
     while let Some(field) = body.next_field().await.unwrap() {
         let (part, media_type) = (
@@ -144,6 +154,12 @@ async fn result(
         );
         parts.insert(part, (media_type, field.bytes().await.unwrap()));
     }
+    let refusal = *api.refuse_results.lock().unwrap();
+    if let Some((status, code)) = refusal {
+        return problem(status, code);
+    }
+    let slowness = *api.slowness.lock().unwrap();
+    tokio::time::sleep(slowness).await;
     if verdict == Verdict::Live {
         let completion = Completion {
             id,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::logs;
 use crate::network::{Network, finished, hang_until_cancelled, work_until_cancelled};
 use crate::stage::{Stage, eventually};
 use queue::testing::RedisServer;
@@ -91,28 +92,39 @@ async fn a_cancel_stops_the_network_and_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_running_limit_ends_as_a_timeout() {
+async fn the_running_limit_ends_each_run_and_three_of_them_as_a_timeout() {
     let stage = Stage::set().await;
     let network = Network::new(|_, _, control| work_until_cancelled(control));
     let worker = stage.worker(stage.config(), &network);
     let id = stage.submit("endless", LONG).await;
-    eventually("it runs", async || network.begun() == 1).await;
-    // The shortest limit is ten minutes: move its end into the past.
-    assert_eq!(
-        stage.redis_cli(&["HSET", "task:endless", "hard_until", "1"]),
-        "0",
-        "the field has another name"
-    );
+    for run in 1..=3 {
+        eventually("it runs", async || network.begun() == run).await;
+        // The shortest limit is ten minutes: move its end into the past.
+        assert_eq!(
+            stage.redis_cli(&["HSET", "task:endless", "hard_until", "1"]),
+            "0",
+            "the field has another name"
+        );
+        let before = run as u32 - 1;
+        let task = stage
+            .until(&id, "is ended", |task| {
+                task.retries > before || task.status == TaskStatus::Failed
+            })
+            .await;
+        assert_eq!(task.status == TaskStatus::Failed, run == 3, "run {run}");
+    }
     let task = stage
         .until(&id, "is failed", |task| task.status == TaskStatus::Failed)
         .await;
     assert_eq!(task.error_kind.as_deref(), Some("timeout"));
+    assert_eq!((task.attempt, task.crashes), (3, 0));
     worker.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_network_loses_its_lease_and_the_task_runs_again() {
+async fn a_stall_ends_the_worker_and_the_task_runs_again_elsewhere() {
     let stage = Stage::set().await;
+    // As the engine does with a device that hangs: a cancel is obeyed, and nothing on the device will ever move again.
     let network = Network::new(|number, _, control| {
         if number == 0 {
             hang_until_cancelled(control)
@@ -123,14 +135,29 @@ async fn a_stalled_network_loses_its_lease_and_the_task_runs_again() {
     let mut config = stage.config();
     config.stall_seconds = 1;
     let worker = stage.worker(config, &network);
-    let id = stage.submit("stalls", SHORT).await;
+    let id = stage.submit("stalls", LONG).await;
+    let begun = Instant::now();
+    let error = worker.outcome().await.unwrap_err();
+    assert!(error.to_string().contains("made no step"), "{error}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "it took {:?}",
+        begun.elapsed()
+    );
+    // It ended its own lease, long before that would have run out.
+    let task = stage.snapshot(&id).await;
+    assert_eq!((task.status, task.crashes), (TaskStatus::Pending, 1));
+    assert_eq!(network.begun(), 1, "it went on claiming");
+    assert!(stage.workers().await.is_empty());
+
+    let next = stage.worker(stage.config(), &network);
     let task = stage
         .until(&id, "is completed", |task| {
             task.status == TaskStatus::Completed
         })
         .await;
     assert_eq!((task.attempt, task.crashes), (2, 1));
-    worker.end().await;
+    next.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +176,7 @@ async fn a_network_that_never_obeys_ends_the_worker() {
     let worker = stage.worker(config, &network);
     let id = stage.submit("hangs", LONG).await;
     let error = worker.outcome().await.unwrap_err();
-    assert!(error.to_string().contains("did not stop"), "{error}");
+    assert!(error.to_string().contains("made no step"), "{error}");
     let task = stage
         .until(&id, "waits for another worker", |task| {
             task.status == TaskStatus::Pending
@@ -199,7 +226,7 @@ async fn when_the_drain_time_is_over_tasks_are_handed_back() {
     let stage = Stage::set().await;
     let network = Network::new(|_, _, control| work_until_cancelled(control));
     let mut config = stage.config();
-    config.drain_timeout_seconds = 0;
+    config.drain_timeout = Duration::ZERO;
     let worker = stage.worker(config, &network);
     let id = stage.submit("handed", LONG).await;
     eventually("it runs", async || network.begun() == 1).await;
@@ -224,7 +251,7 @@ async fn a_second_stop_does_not_wait_for_the_drain_time() {
     let stage = Stage::set().await;
     let network = Network::new(|_, _, control| work_until_cancelled(control));
     let mut config = stage.config();
-    config.drain_timeout_seconds = 3600;
+    config.drain_timeout = Duration::from_secs(3600);
     let worker = stage.worker(config, &network);
     let id = stage.submit("handed", LONG).await;
     eventually("it runs", async || network.begun() == 1).await;
@@ -246,12 +273,16 @@ async fn a_restart_of_redis_costs_a_running_task_nothing() {
         }
         Ok(finished())
     });
-    let worker = stage.worker(stage.config(), &network);
+    let mut config = stage.config();
+    config.worker_id = Some("w-survivor".into());
+    let worker = stage.worker(config, &network);
     let id = stage.submit("survives", LONG).await;
     eventually("it runs", async || network.begun() == 1).await;
     stage.redis.stop();
-    // Long enough for several heartbeats to fail.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    eventually("a heartbeat fails", async || {
+        logs::said("w-survivor", "a heartbeat failed")
+    })
+    .await;
     stage.redis.start_again();
     go.store(true, Ordering::SeqCst);
     let task = stage
@@ -310,8 +341,13 @@ async fn a_worker_waits_for_a_redis_that_is_not_there_yet() {
     let id = stage.submit("early", LONG).await;
     stage.redis.stop();
     let network = Network::quick();
-    let worker = stage.worker(stage.config(), &network);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut config = stage.config();
+    config.worker_id = Some("w-early".into());
+    let worker = stage.worker(config, &network);
+    eventually("it waits", async || {
+        logs::said("w-early", "waiting for Redis")
+    })
+    .await;
     assert!(!worker.work.is_finished(), "it gave up");
     stage.redis.start_again();
     stage

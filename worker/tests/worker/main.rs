@@ -5,7 +5,9 @@
 )]
 
 mod api;
+mod hand_in;
 mod leases;
+mod logs;
 mod network;
 mod results;
 mod stage;

@@ -177,31 +177,6 @@ async fn an_api_outage_delays_a_task_and_costs_it_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_to_the_result_is_no_second_result() {
-    let stage = Stage::set().await;
-    let network = Network::quick();
-    stage.api.lose_answers.store(1, Ordering::SeqCst);
-    let worker = stage.worker(stage.config(), &network);
-    let id = stage.submit("repeats", LEASE).await;
-    stage
-        .until(&id, "is completed", |task| {
-            task.status == TaskStatus::Completed
-        })
-        .await;
-    eventually("the worker is done with it", async || {
-        let seen = stage
-            .queue
-            .observe(&queue::QueueName::default())
-            .await
-            .unwrap();
-        seen.workers.iter().any(|worker| worker.state == "idle")
-    })
-    .await;
-    worker.end().await;
-    assert_eq!((stage.api.stored().len(), network.begun()), (1, 1));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn audio_that_is_not_the_announced_one_never_reaches_the_network() {
     let stage = Stage::set().await;
     let network = Network::quick();
@@ -291,6 +266,37 @@ async fn the_drain_flag_stops_claims_and_its_end_starts_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_drain_of_a_pod_holds_for_a_worker_that_has_not_registered_yet() {
+    let stage = Stage::set().await;
+    let network = Network::quick();
+    let pod = DrainTarget::Pod("uid-1".into());
+    stage.queue.drain(&pod, None).await.unwrap();
+    let id = stage.submit("waits", LEASE).await;
+    let worker = stage.worker(stage.config(), &network);
+    eventually("the worker says that it drains", async || {
+        let seen = stage
+            .queue
+            .observe(&queue::QueueName::default())
+            .await
+            .unwrap();
+        seen.workers.iter().any(|worker| worker.state == "draining")
+    })
+    .await;
+    let task = stage.snapshot(&id).await;
+    assert_eq!(
+        (task.status, task.attempt, network.begun()),
+        (TaskStatus::Pending, 0, 0)
+    );
+    stage.queue.undrain(&pod, None).await.unwrap();
+    stage
+        .until(&id, "is completed", |task| {
+            task.status == TaskStatus::Completed
+        })
+        .await;
+    worker.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hint_wakes_an_idle_worker_long_before_its_poll() {
     let stage = Stage::set().await;
     let network = Network::quick();
@@ -336,7 +342,7 @@ async fn progress_is_published_at_the_configured_pace_only() {
     // `seq` counts every event of the task: enqueued, claimed, then its progress. About 1 s at 2 Hz is 2 or 3.
     let seq = stage.snapshot(&id).await.seq;
     assert!(
-        seq <= 2 + 6,
+        (2 + 1..=2 + 6).contains(&seq),
         "200 steps in one second were published as {} events",
         seq - 2
     );

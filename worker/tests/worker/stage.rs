@@ -73,16 +73,16 @@ impl Stage {
             threads: 1,
             models_dir: None,
             worker_id: None,
-            drain_timeout_seconds: 30,
+            drain_timeout: Duration::from_secs(30),
             stall_seconds: 60,
             max_crashes: 3,
-            crash_backoff_ms: 0,
+            crash_backoff: Duration::ZERO,
             temp_dir: Some(self.temp.path().to_owned()),
             pod: "test".into(),
             pod_uid: "uid-1".into(),
             pool: String::new(),
             exit_with_parent: false,
-            timing: Timing {
+            timing: Box::new(Timing {
                 beat: Duration::from_millis(300),
                 poll: Duration::from_millis(300),
                 progress: Duration::from_millis(20),
@@ -91,11 +91,12 @@ impl Stage {
                 outage_cap: Duration::from_millis(200),
                 engine_stop: Duration::from_secs(1),
                 ..Timing::default()
-            },
+            }),
         }
     }
 
     pub(crate) fn worker(&self, config: Config, network: &Arc<Network>) -> Running {
+        crate::logs::listen();
         let stop = Stop::default();
         let transcriber: Arc<dyn worker::Transcriber> = network.clone();
         let work = tokio::spawn(worker::serve(config, transcriber, stop.clone()));
