@@ -125,16 +125,21 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_ignores_sigterm_is_killed_after_the_patience() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = dir.path().join("said");
         let mut stubborn = Command::new("sh");
         stubborn
             .args([
                 "-c",
                 "trap '' TERM; echo ready; while true; do sleep 1; done",
             ])
-            .stdout(std::process::Stdio::piped());
+            .stdout(std::fs::File::create(&said).unwrap());
         let child = Child::spawn(stubborn, Tether::default()).await.unwrap();
-        // The trap may not be set yet: then it dies of SIGTERM, which is no failure of ours.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let end = Instant::now() + Duration::from_secs(20);
+        while std::fs::read_to_string(&said).unwrap() != "ready\n" {
+            assert!(Instant::now() < end, "the trap was never set");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let status = child.stop(Duration::from_millis(300)).await;
         assert_eq!(status.signal(), Some(9));
     }

@@ -53,7 +53,16 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 /// False where another open file has the lock.
 pub(super) fn try_lock(file: &File) -> io::Result<bool> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+    attempt(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// As [`try_lock`], but many can have it at once; false where one has it alone.
+pub(super) fn try_share(file: &File) -> io::Result<bool> {
+    attempt(file, FlockOperation::NonBlockingLockShared)
+}
+
+fn attempt(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    match flock(file, operation) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),

@@ -32,6 +32,8 @@ use crate::ui;
 
 /// How long the API may take to finish its requests.
 const API_STOP: Duration = Duration::from_secs(15);
+/// Its own grace ends so much sooner, so that it drops what is left by itself.
+const API_MARGIN: Duration = Duration::from_secs(2);
 
 /// Everything that [`start`] started.
 pub(crate) struct Running {

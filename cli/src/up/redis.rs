@@ -85,7 +85,11 @@ async fn keep(home: RedisHome, mut child: Child, stop: CancellationToken) {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pace.after(child.life())) => {}
             }
-            match launch(&home, STOP).await {
+            let launched = tokio::select! {
+                () = stop.cancelled() => return,
+                launched = launch(&home, STOP) => launched,
+            };
+            match launched {
                 Ok(next) => break next,
                 Err(error) => tracing::error!(
                     error = format!("{error:#}"),
@@ -93,11 +97,17 @@ async fn keep(home: RedisHome, mut child: Child, stop: CancellationToken) {
                 ),
             }
         };
-        if let Err(error) = ready(&home, &child).await {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "the private Redis does not come up"
-            );
+        tokio::select! {
+            // Seen by the loop above.
+            () = stop.cancelled() => {}
+            up = ready(&home, &child) => {
+                if let Err(error) = up {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the private Redis does not come up"
+                    );
+                }
+            }
         }
     }
 }
@@ -232,6 +242,42 @@ mod tests {
         .await;
         redis.stop().await;
         assert!(!home.answers().await);
+    }
+
+    #[tokio::test]
+    async fn it_ends_at_once_when_told_while_it_loads_its_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = RedisHome::prepare(dir.path()).unwrap();
+        let redis = PrivateRedis::start(dir.path()).await.unwrap();
+        // A stand-in for a file of many gigabytes: loading it takes a minute.
+        let file = std::fs::read_dir(home.folder.join("appendonlydir"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .unwrap();
+        let mut file = OpenOptions::new().append(true).open(file).unwrap();
+        std::io::Write::write_all(
+            &mut file,
+            b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$2\r\n60\r\n",
+        )
+        .unwrap();
+        let server = process_id(&home).await;
+        rustix::process::kill_process(server, rustix::process::Signal::KILL).unwrap();
+        eventually("a new server loads", async || {
+            let log = std::fs::read_to_string(home.log()).unwrap_or_default();
+            log.matches("Server initialized").count() == 2
+        })
+        .await;
+        let begun = Instant::now();
+        redis.stop().await;
+        assert!(begun.elapsed() < STOP, "it took {:?}", begun.elapsed());
+        assert!(lock_is_free(&home), "a Redis is left");
+    }
+
+    fn lock_is_free(home: &RedisHome) -> bool {
+        use super::super::lock;
+        let file = lock::open(&home.folder.join("lock")).unwrap();
+        lock::try_lock(&file).unwrap()
     }
 
     #[tokio::test]

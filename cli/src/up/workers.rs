@@ -25,6 +25,8 @@ use super::tether::Tether;
 const STOP: Duration = Duration::from_secs(12);
 /// How long to try while Redis is away; after that the leases have run out by themselves.
 const EXPIRE: Duration = Duration::from_secs(30);
+/// How long workers of an earlier start may live on; those that follow their parent end within 12 s, hung or not.
+const PREDECESSORS: Duration = Duration::from_secs(15);
 /// Transcribing is heavy and can wait; heartbeats, API and Redis are light and cannot.
 const NICE: i32 = 5;
 /// What workers have no business with: they know the API and the queue alone.
@@ -43,6 +45,13 @@ pub(super) struct Plan {
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) data_dir: PathBuf,
     pub(super) log_dir: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Each worker carries a shared lock on it for as long as it lives.
+    fn lives(&self) -> PathBuf {
+        self.data_dir.join("workers.lock")
+    }
 }
 
 /// The running workers; asked to end when dropped.
@@ -77,6 +86,7 @@ impl Workers {
             roll,
             stop: stop.clone(),
         });
+        predecessors_gone(&office.plan).await?;
         // We hold the data folder's lock: whoever is still on the roll is dead, and what it held can run again.
         for worker in office.roll.names() {
             office.bury(&worker).await;
@@ -160,7 +170,35 @@ impl Office {
     }
 }
 
+/// Waits until the workers of a killed `wtt up` have ended: while they live they hand back by themselves, and to end their
+/// leases would count a crash on each of their tasks.
+async fn predecessors_gone(plan: &Plan) -> anyhow::Result<()> {
+    let path = plan.lives();
+    let file = lock::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let end = tokio::time::Instant::now() + PREDECESSORS;
+    let mut told = false;
+    while !lock::try_lock(&file).with_context(|| format!("cannot lock {}", path.display()))? {
+        if tokio::time::Instant::now() >= end {
+            tracing::warn!("a worker of an earlier `wtt up` does not end; going on without it");
+            break;
+        }
+        if !told {
+            tracing::info!("waiting for the workers of an earlier `wtt up` to end");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 async fn launch(plan: &Plan, number: usize, worker: &WorkerId) -> io::Result<Child> {
+    let life = lock::open(&plan.lives())?;
+    // Only a start takes it alone, and it has let go of it by now.
+    if !lock::try_share(&life)? {
+        return Err(io::Error::other(
+            "another process waits for our workers to end",
+        ));
+    }
     let mut command = Command::new(&plan.program);
     command
         .arg0("wtt-worker")
@@ -187,7 +225,7 @@ async fn launch(plan: &Plan, number: usize, worker: &WorkerId) -> io::Result<Chi
     Child::spawn(
         command,
         Tether {
-            inherited: None,
+            inherited: Some(life),
             nice: NICE,
         },
     )
@@ -282,6 +320,11 @@ mod tests {
             Some(seen(dir.path())).filter(|seen| seen.len() == 2)
         })
         .await;
+        let lives = lock::open(&dir.path().join("workers.lock")).unwrap();
+        assert!(
+            !lock::try_lock(&lives).unwrap(),
+            "a living worker cannot be seen"
+        );
         beat(&queue, &first[0].0).await;
         rustix::process::kill_process(first[0].1, rustix::process::Signal::KILL).unwrap();
         let third = eventually("a third starts", async || seen(dir.path()).get(2).cloned()).await;
@@ -303,6 +346,7 @@ mod tests {
                 "a worker outlived stop()"
             );
         }
+        assert!(lock::try_lock(&lives).unwrap(), "the lock outlived them");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("workers")).unwrap(),
             ""
@@ -318,14 +362,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("workers"), "up-1-dead\n").unwrap();
         beat(&queue, "up-1-dead").await;
+        let lives = lock::open(&dir.path().join("workers.lock")).unwrap();
+        assert!(lock::try_share(&lives).unwrap());
+        let start = || {
+            Workers::start(
+                sleepers(dir.path(), 0),
+                queue.clone(),
+                ReapOptions::default(),
+            )
+        };
+        // It still lives, so it is left alone.
+        let early = tokio::time::timeout(Duration::from_secs(1), start()).await;
+        assert!(early.is_err(), "a start did not wait for the living");
         assert!(known(&queue, "up-1-dead").await);
-        let workers = Workers::start(
-            sleepers(dir.path(), 0),
-            queue.clone(),
-            ReapOptions::default(),
-        )
-        .await
-        .unwrap();
+        drop(lives);
+        let workers = start().await.unwrap();
         assert!(!known(&queue, "up-1-dead").await);
         workers.stop().await;
     }
