@@ -24,6 +24,16 @@ pub(crate) fn check(path: &Path, force: bool) -> anyhow::Result<()> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(exists(path));
     }
+    // The file that tries it out has no name, and is gone at once.
+    tempfile::tempfile_in(folder_of(path)).with_context(|| unwritable(folder_of(path)))?;
+    Ok(())
+}
+
+/// Several results cannot share standard output.
+pub(crate) fn one_per_stdout(several: bool, path: Option<&Path>) -> anyhow::Result<()> {
+    if several && path.is_some_and(|path| path.as_os_str() == STDOUT) {
+        return Err(Failure::Usage("`-` (standard output) takes the result of one recording and nothing else; name a file or a folder".into()).into());
+    }
     Ok(())
 }
 
@@ -34,16 +44,13 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()
         return ui::raw(bytes).context("failed to write to standard output");
     }
     check(path, force)?;
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let mut file = tempfile::Builder::new()
         .prefix(".wtt-")
         // What any program would ask for: the caller's umask decides, as it would not for a private temporary file.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
-        .with_context(|| format!("failed to write into the folder {}", folder.display()))?;
+        .with_context(|| unwritable(folder))?;
     file.write_all(bytes)
         .and_then(|()| file.as_file().sync_all())
         .with_context(|| failed(path))?;
@@ -69,6 +76,17 @@ pub(crate) fn named_after(folder: &Path, filename: &str, extension: &str) -> Pat
         .and_then(|stem| stem.to_str())
         .unwrap_or("transcription");
     folder.join(format!("{stem}.{extension}"))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn unwritable(folder: &Path) -> String {
+    format!("failed to write into the folder {}", folder.display())
 }
 
 fn exists(path: &Path) -> anyhow::Error {
@@ -98,6 +116,14 @@ mod tests {
             1,
             "a temporary file was left"
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check(&folder.path().join("nowhere/a.mid"), false).is_err());
+        assert!(check(&folder.path().join("a.mid"), false).is_ok());
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -96,6 +96,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 if matches!(error.downcast_ref(), Some(Failure::Unreachable { .. })) {
                     return Err(error);
                 }
+                if args.json {
+                    ui::line(
+                        serde_json::json!({"file": path, "error": format!("{error:#}")})
+                            .to_string(),
+                    );
+                }
                 failure::say(&error);
                 all_went_well = false;
             }
@@ -198,11 +204,20 @@ async fn wait(
         return Ok(false);
     }
     let mut saved = Vec::new();
+    let kept = || format!("the server has the notes: `wtt get {}`", job.id);
     if let Some(to) = &targets.midi {
-        saved.push(save(client, &job.id, "midi", to, args.force).await?);
+        saved.push(
+            save(client, &job.id, "midi", to, args.force)
+                .await
+                .with_context(kept)?,
+        );
     }
     if let Some(to) = &targets.notes {
-        saved.push(save(client, &job.id, notes_kind(to)?, to, args.force).await?);
+        saved.push(
+            save(client, &job.id, notes_kind(to)?, to, args.force)
+                .await
+                .with_context(kept)?,
+        );
     }
     if saved.is_empty() {
         saved.push(job.id.clone());
@@ -229,6 +244,9 @@ fn targets(args: &Args) -> anyhow::Result<Vec<Targets>> {
         .into());
     }
     let several = args.files.len() > 1;
+    for out in [&args.output, &args.notes] {
+        output::one_per_stdout(several || args.json, out.as_deref())?;
+    }
     let place =
         |out: &Option<PathBuf>, file: &Path, extension: &str| -> anyhow::Result<Option<PathBuf>> {
             let Some(out) = out else {
@@ -260,7 +278,7 @@ fn targets(args: &Args) -> anyhow::Result<Vec<Targets>> {
         };
         if taken(&targets.midi) || taken(&targets.notes) {
             let words = format!(
-                "two of the files are called {}; their results would be too",
+                "two results would have the name that {} gives; rename a file, or submit it apart",
                 name(file)
             );
             return Err(Failure::Usage(words).into());

@@ -257,6 +257,9 @@ fn options(args: &Args) -> Map<String, Value> {
 /// Where everything goes, decided before any work is done.
 fn plans(args: &Args) -> anyhow::Result<Vec<Plan>> {
     let several = args.inputs.len() > 1;
+    for out in [&args.output, &args.notes] {
+        output::one_per_stdout(several || args.json, out.as_deref())?;
+    }
     let folder = args
         .output
         .as_deref()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Any, AnyPool, Executor, SqlStr, Transaction};
+use sqlx::{Any, AnyPool, Connection, Executor, SqlStr, Transaction};
 
 pub use idempotency::{Answered, Remembered};
 pub use retention::Tombstone;
@@ -67,9 +67,9 @@ impl Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // SQLITE_BUSY; Postgres: connection failures, too many connections, shutting down.
+            // SQLITE_BUSY, _IOERR, _FULL; Postgres: connection failures, no room or too many connections, shutting down.
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                code == "5"
+                ["5", "10", "13"].contains(&&*code)
                     || code.starts_with("08")
                     || code.starts_with("53")
                     || code.starts_with("57P")
@@ -103,6 +103,10 @@ impl Db {
                     connection.execute(settings).await?;
                     Ok(())
                 })
+            })
+            // A COMMIT that failed (a full disk) leaves its connection inside the transaction, where no other can begin.
+            .after_release(|connection, _| {
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
             });
         let pool = options.connect(&url).await.map_err(Error::Open)?;
         let migrations = MIGRATIONS
