@@ -2,7 +2,7 @@
 
 use crate::common::worker::result_form;
 use crate::common::{FakeWorker, Ground, Kind, wav};
-use queue::{ReapOptions, WorkerId};
+use queue::{ReapOptions, TaskStatus, WorkerId};
 use reqwest::multipart::{Form, Part};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,4 +199,48 @@ async fn with_redis_away_a_worker_is_asked_to_repeat() {
     .await;
     app.reach(&id, "succeeded").await;
     app.stop().await;
+}
+
+/// The first system lost a task with its worker. Here the parent of a killed worker says so, and the task waits again at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_task_of_a_killed_worker_waits_again_at_once_and_ends_exactly_once() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let ground = Ground::new(kind);
+        // No reaper: only the word of the parent can bring it back before its lease ends.
+        let app = ground.serve(&["--reap", "false"]).await;
+        let id = app.create(&wav(1.0, 440.0)).await;
+        let killed = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
+        let other = FakeWorker::new(&app, &ground.redis.url(), "w2").await;
+        let lost = killed.claim().await;
+        killed.progress(&lost, 1, 4).await;
+        app.reach(&id, "running").await;
+        assert!(other.try_claim().await.is_none());
+
+        let parent = &app.state.queue;
+        let options = app.state.config.reap_options();
+        let name = WorkerId::parse("w1").unwrap();
+        for expired in [1, 0] {
+            let report = parent.expire_worker(&name, None, &options).await.unwrap();
+            assert_eq!(report.expired, expired, "once");
+        }
+        assert_eq!(app.job(&id).await["state"], "queued");
+        let task = parent.snapshots(&[lost.id.clone()]).await.unwrap();
+        assert_eq!(task[0].as_ref().unwrap().status, TaskStatus::Pending);
+
+        let claim = other.try_claim().await.expect("it waits at once");
+        assert_eq!((claim.id.as_str(), claim.attempt), (id.as_str(), 2));
+        assert!(other.try_claim().await.is_none(), "and only once");
+        assert_eq!(other.hand_in(&claim, 60).await.1["outcome"], "stored");
+        // What the killed one had sent before it died comes too late.
+        assert_eq!(killed.hand_in(&lost, 50).await.0, 409);
+        let job = app.reach(&id, "succeeded").await;
+        assert_eq!((&job["notes"], &job["attempt"]), (&1.into(), &2.into()));
+        parent.expire_worker(&name, None, &options).await.unwrap();
+        assert!(other.try_claim().await.is_none());
+        let stats = parent.stats().await.unwrap();
+        let ends = |name: &str| stats.get(name).copied().unwrap_or(0);
+        assert_eq!((ends("completed"), ends("lease_lost")), (1, 1), "{stats:?}");
+        assert_eq!(app.objects().await, 3, "exactly one result");
+        app.stop().await;
+    }
 }

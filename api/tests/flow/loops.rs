@@ -274,6 +274,25 @@ async fn what_is_over_goes() {
         })
         .await;
 
+        // So does a recording whose row was never written; those of the others stay.
+        app.state
+            .objects
+            .put(
+                ObjectKey::Audio("01890000-0000-7000-8000-000000000000"),
+                bytes::Bytes::from_static(b"x"),
+            )
+            .await
+            .unwrap();
+        sweeper::recordings_older_than(&app.state, HOUR_MS)
+            .await
+            .unwrap();
+        assert_eq!(app.objects().await, 6, "too young");
+        wait_for("the stray recording to be old enough", async || {
+            sweeper::recordings_older_than(&app.state, 0).await.unwrap();
+            (app.objects().await == 5).then_some(())
+        })
+        .await;
+
         // After a day: the recording of what succeeded, and the upload that nobody started.
         let tomorrow = now_ms() + 25 * HOUR_MS;
         sweeper::sources(&app.state, tomorrow).await.unwrap();
@@ -298,6 +317,75 @@ async fn what_is_over_goes() {
         assert_eq!((status, &problem["code"]), (410, &json!("expired")));
         assert_eq!(app.job(&queued).await["state"], "queued");
         assert_eq!(app.objects().await, 1);
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_moved_on_is_not_removed() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let ground = Ground::new(kind);
+        let app = ground.serve(&[]).await;
+        let id = app.create(&wav(1.0, 440.0)).await;
+        let db = &app.state.db;
+        let read = async || db.get(&id).await.unwrap().unwrap();
+        let waiting = read().await;
+        assert!(
+            db.cancel_unqueued(&waiting, now_ms(), Some(1))
+                .await
+                .unwrap()
+        );
+        let cancelled = read().await;
+        assert!(
+            !db.delete(&waiting, "deleted", now_ms()).await.unwrap(),
+            "another state"
+        );
+        // The sweeper has read it as expired, and its owner starts it anew.
+        db.raise_life(&id, 1, now_ms()).await.unwrap().unwrap();
+        assert!(
+            !db.delete(&cancelled, "expired", now_ms()).await.unwrap(),
+            "another life"
+        );
+        let now = read().await;
+        assert_eq!((now.state.as_str(), now.life), ("queued", 2));
+        assert!(db.tombstone(&id).await.unwrap().is_none());
+        assert!(db.delete(&now, "deleted", now_ms()).await.unwrap());
+        assert!(db.tombstone(&id).await.unwrap().is_some());
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_row_does_not_keep_the_others_from_being_mended() {
+    let ground = Ground::new(Kind::Sqlite);
+    let app = ground.serve(&[]).await;
+    let id = app.create(&wav(1.0, 440.0)).await;
+    let mut bad = app.state.db.get(&id).await.unwrap().unwrap();
+    bad.id = "0".to_owned();
+    bad.seed_id += 1;
+    bad.queue = "NO QUEUE".to_owned();
+    app.state.db.insert(&bad, None).await.unwrap();
+    ground.wipe_redis();
+    reconciler::heal_older_than(&app.state, 0).await.unwrap();
+    let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
+    assert_eq!(worker.claim().await.id.as_str(), id);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_without_redis_and_keeps_its_promises_later() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let mut ground = Ground::new(kind);
+        ground.redis.stop();
+        let app = ground.serve(&[]).await;
+        let id = app.create(&wav(1.0, 440.0)).await;
+        assert_eq!(app.job(&id).await["state"], "queued");
+        assert_eq!(app.get("/readyz").await.1["status"], "degraded");
+        ground.redis.start_again();
+        let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
+        assert_eq!(worker.work(|_| 60).await.id.as_str(), id);
+        app.reach(&id, "succeeded").await;
+        assert_eq!(app.get("/readyz").await.1["status"], "ready");
         app.stop().await;
     }
 }

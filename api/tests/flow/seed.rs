@@ -321,3 +321,64 @@ async fn an_upload_over_the_limit_leaves_nothing() {
     .await;
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_byte_of_a_result_is_kept_for_somebody_without_the_claim() {
+    let ground = Ground::new(Kind::Sqlite);
+    let app = ground.serve(&[]).await;
+    let (_, body) = upload(&app, &wav(1.0, 440.0), "take.wav").await;
+    let id = body["audio_midi_id"].clone();
+    assert_eq!(generate(&app, &id).await.0, 200);
+    let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
+    let claim = worker.claim().await;
+    let post = async |token: &str, form: Form| {
+        let request = app.http.post(app.url("/transcribe/_result/"));
+        let request = request.bearer_auth(token).multipart(form);
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json::<Value>().await.unwrap())
+    };
+    let midi = || file(&crate::common::worker::midi(60), "a.mid");
+    let named = |form: Form| {
+        form.text("audio_midi_id", id.to_string())
+            .text("task_type", "completed")
+    };
+
+    // Whoever shows any token, and whoever holds the claim: files before the id are not read.
+    for token in ["anything", claim.token.as_str()] {
+        let early = named(Form::new().part("result_file", midi()));
+        let (status, body) = post(token, early).await;
+        assert_eq!(status, 422, "{body}");
+        assert!(
+            body["error"].as_str().unwrap().contains("audio_midi_id"),
+            "{body}"
+        );
+    }
+    // An id is short, and so is a word.
+    let long = Form::new().text("audio_midi_id", "1".repeat(1025));
+    let (status, body) = post(claim.token.as_str(), long).await;
+    assert_eq!(status, 422, "{body}");
+    let long = Form::new()
+        .text("audio_midi_id", id.to_string())
+        .text("task_type", "x".repeat(1025));
+    let (status, body) = post(claim.token.as_str(), long).await;
+    assert_eq!(status, 422, "{body}");
+    assert!(body["error"].as_str().unwrap().contains("1024"), "{body}");
+
+    // The wrong token is told while its body is still on the way.
+    let (chunks, body) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, std::io::Error>>(8);
+    let endless = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+    chunks.send(Ok(vec![0; 100].into())).await.unwrap();
+    let form = named(Form::new()).part(
+        "result_file",
+        reqwest::multipart::Part::stream(endless).file_name("a.mid"),
+    );
+    let answer = tokio::time::timeout(crate::common::PATIENCE, post("anything", form)).await;
+    assert_eq!(answer.expect("an answer before the end of the body").0, 409);
+    drop(chunks);
+
+    let form = named(Form::new()).part("result_file", midi());
+    let (status, body) = post(claim.token.as_str(), form).await;
+    assert_eq!((status, &body["message"]), (200, &"Result received".into()));
+    app.stop().await;
+}

@@ -21,12 +21,12 @@ async fn layers_answer_problems(database: Database) {
         "not_found",
     )
     .await;
-    problem(
-        app.get("/api/v1/transcriptions/unknown").await,
-        404,
-        "transcription_unknown",
-    )
-    .await;
+    // What no id can be is unknown, too, and is no question for the database.
+    for id in ["unknown", "a%00b", "%22", "1;2", &"x".repeat(100)] {
+        let path = format!("/api/v1/transcriptions/{id}");
+        problem(app.get(&path).await, 404, "transcription_unknown").await;
+        problem(app.delete(&path).await, 404, "transcription_unknown").await;
+    }
     problem(
         app.get("/api/v1/transcriptions/unknown/files/midi").await,
         404,

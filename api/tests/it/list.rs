@@ -88,6 +88,8 @@ async fn bad_parameters_are_named(database: Database) {
         ("limit=x", 400, "request_malformed"),
         ("state=done", 422, "parameter_invalid"),
         ("cursor=zzz", 400, "cursor_invalid"),
+        // `1:` and a NUL.
+        ("cursor=MToA", 400, "cursor_invalid"),
         ("colour=red", 400, "request_malformed"),
     ] {
         problem(
