@@ -224,7 +224,10 @@ async fn the_task_of_a_killed_worker_waits_again_at_once_and_ends_exactly_once()
             assert_eq!(report.expired, expired, "once");
         }
         assert_eq!(app.job(&id).await["state"], "queued");
-        let task = parent.snapshots(&[lost.id.clone()]).await.unwrap();
+        let task = parent
+            .snapshots(std::slice::from_ref(&lost.id))
+            .await
+            .unwrap();
         assert_eq!(task[0].as_ref().unwrap().status, TaskStatus::Pending);
 
         let claim = other.try_claim().await.expect("it waits at once");
