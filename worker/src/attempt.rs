@@ -188,7 +188,8 @@ impl Attempt<'_> {
         };
         let stage = Progress {
             stage: "store".into(),
-            current: 0,
+            // The notes are there: a bar that fell back to nothing would say the opposite.
+            current: 1,
             total: 1,
         };
         // Only a courtesy to whoever watches.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser};
+use transcription::DeviceChoice;
 use transcription::registry::Store;
 
 use super::threads;
@@ -62,7 +63,7 @@ pub(crate) struct UpArgs {
 
     /// Where networks run: cpu, cuda or cuda:N
     #[arg(long, env = "WTT_DEVICE", value_name = "DEVICE", default_value = "cpu")]
-    pub(crate) device: String,
+    pub(crate) device: DeviceChoice,
 
     /// Folder of the installed models [default: where `wtt models pull` puts them]
     #[arg(long, env = "WTT_MODELS_DIR", value_name = "DIR")]
@@ -132,7 +133,7 @@ impl UpArgs {
         let environment = vec![
             set("WTT_API_URL", api_url),
             set("WTT_REDIS_URL", redis_url),
-            set("WTT_DEVICE", &self.device),
+            set("WTT_DEVICE", &self.device.to_string()),
             set("WTT_THREADS", &threads.to_string()),
             (
                 OsString::from("WTT_MODELS_DIR"),

@@ -53,6 +53,8 @@ pub(crate) async fn start(args: UpArgs) -> anyhow::Result<Running> {
     lock::private_dir(&data_dir)
         .with_context(|| format!("cannot use {} as the data folder", data_dir.display()))?;
     let lock = DataLock::take(&data_dir)?;
+    // Workers would die of it one after the other, each telling only its log.
+    tokio::task::spawn_blocking(move || args.device.open().map(|_| ())).await??;
     warn_about_missing_models(&args);
 
     let redis = match &args.redis_url {

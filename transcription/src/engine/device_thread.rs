@@ -91,7 +91,9 @@ pub(super) fn run(
         }
     };
     if config.threads > 0 {
-        tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
+        // More threads than cores only wait for each other.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        tch::set_num_threads(i32::try_from(config.threads.min(cores)).unwrap_or(1));
     }
     // The engine's owner waits for this answer; when it is gone the loop below ends at once.
     let _ = ready.send(Ok(()));
