@@ -67,9 +67,9 @@ impl Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // SQLITE_BUSY, _IOERR, _FULL; Postgres: connection failures, no room or too many connections, shutting down.
+            // SQLITE_BUSY, _IOERR, _FULL; Postgres: statement time-out, connection failures, no room or too many connections, shutting down.
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                ["5", "10", "13"].contains(&&*code)
+                ["5", "10", "13", "57014"].contains(&&*code)
                     || code.starts_with("08")
                     || code.starts_with("53")
                     || code.starts_with("57P")
