@@ -122,6 +122,7 @@ pub(crate) async fn inspect(state: &AppState, received: &Received) -> ApiResult<
     let probed =
         tokio::task::spawn_blocking(move || audio::probe(Box::new(source), extension.as_deref()));
     let probe = probed.await.map_err(ApiError::internal)??;
+    audio::Limits::default().check_header(&probe)?;
     let limit_seconds = state.config.limits.max_decoded_seconds;
     let (audio_ms, duration_estimated) = match probe.duration_seconds {
         Some(seconds) if seconds > limit_seconds as f64 => {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::Error;
+use crate::{Error, Probe};
 
 /// What is refused before or while decoding.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What a header already tells. A probe gives zeros where only decoding can tell; those pass here and are seen then.
+    pub fn check_header(&self, probe: &Probe) -> Result<(), Error> {
+        if probe.sample_rate == 0 || probe.channels == 0 {
+            return Ok(());
+        }
+        self.check(probe.sample_rate, probe.channels)
+    }
+
     pub(crate) fn check(&self, sample_rate: u32, channels: u16) -> Result<(), Error> {
         if channels == 0 || channels > self.max_channels {
             return Err(Error::Limits(format!(

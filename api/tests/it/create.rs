@@ -8,7 +8,7 @@ use reqwest::{Body, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::app::{Database, TestApp, audio_form, job_path, problem};
-use crate::audio_files::{text, tone};
+use crate::audio_files::{fast, text, tone};
 use crate::fake_worker::FakeWorker;
 use crate::on_both;
 
@@ -84,6 +84,7 @@ async fn every_bad_upload_has_its_code_and_leaves_nothing(database: Database) {
         (audio_form(text(), "a.mp3"), 415, "audio_undecodable"),
         (audio_form(Vec::new(), "a.wav"), 422, "audio_empty"),
         (audio_form(tone(0.0), "a.wav"), 422, "audio_empty"),
+        (audio_form(fast(), "a.wav"), 422, "audio_limits"),
         (
             audio_form(vec![0; 100_001], "a.wav"),
             413,
