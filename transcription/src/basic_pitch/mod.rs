@@ -1,7 +1,7 @@
 //! Basic Pitch (ICASSP 2022, "nmp"): any instrument, 16.7 thousand weights. Native port of the package `basic-pitch` 0.4.0.
 //!
 //! `segments` cuts windows, `front_end` and `model` make three maps of them, `maps` lays the windows' maps end to end,
-//! `decoding` and `bends` find the notes. The package's quirks are kept in parity mode and mended otherwise; each place says so.
+//! `onsets`, `decoding` and `bends` find the notes. The package's quirks are kept in parity mode and mended otherwise; each place says so.
 
 pub mod analysis;
 pub mod bends;
@@ -12,6 +12,7 @@ mod front_end;
 pub mod maps;
 mod model;
 mod network;
+mod onsets;
 mod segments;
 mod song;
 
