@@ -141,3 +141,14 @@ pub(super) fn describe() {
     describe_gauge!(FSCK, "Findings of the last check of the queue; expected 0");
     describe_counter!(LOOP_FAILURES, "Failed runs of a background loop");
 }
+
+/// A transcription was accepted, by way of an `upload` or of the first version's routes (`seed`).
+pub(crate) fn count_submitted(source: &'static str, model: &str) {
+    // Models are configured, so the label is bounded.
+    metrics::counter!(JOBS_SUBMITTED, "source" => source, "model" => model.to_owned()).increment(1);
+}
+
+/// An upload was refused.
+pub(crate) fn count_rejected(error: &crate::error::ApiError) {
+    metrics::counter!(UPLOADS_REJECTED, "code" => error.code.as_str()).increment(1);
+}

@@ -10,6 +10,7 @@ use super::{SeedError, find};
 use crate::db::{self, Row};
 use crate::error::{ApiError, Code};
 use crate::extract::{Json, Multipart};
+use crate::metrics::names;
 use crate::state::{AppState, now_ms};
 use crate::transcriptions;
 
@@ -62,6 +63,7 @@ async fn commit(state: AppState, row: Row) -> Result<(), SeedError> {
             .await?;
         return Err(refused.into());
     }
+    names::count_submitted("seed", &row.model);
     if let Ok(task) = queue::TaskId::parse(row.id.as_str()) {
         state.hub.look(&task);
     }

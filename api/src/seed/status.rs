@@ -24,6 +24,11 @@ pub(super) async fn status(
         .as_ref()
         .and_then(|snapshot| snapshot.progress.clone())
         .unwrap_or_default();
+    // What a finished one counted on the way is not kept; a client's bar shall end full, not at 0 of 0.
+    let (current, total) = match view.row.result {
+        Some(_) => (1, 1),
+        None => (progress.current, progress.total),
+    };
     let updated_at_ms = view
         .snapshot
         .as_ref()
@@ -36,8 +41,8 @@ pub(super) async fn status(
         "updated_at": rfc3339(updated_at_ms.max(view.row.updated_at_ms)),
         "status": word(view.state()),
         "has_midi": view.row.result.is_some(),
-        "current_chunk": progress.current,
-        "total_chunks": progress.total,
+        "current_chunk": current,
+        "total_chunks": total,
         "error_message": error,
     })))
 }

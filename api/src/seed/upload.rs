@@ -7,6 +7,7 @@ use super::SeedError;
 use crate::db;
 use crate::error::{ApiResult, Code};
 use crate::extract::{Json, Multipart};
+use crate::metrics::names;
 use crate::state::AppState;
 use crate::transcriptions::row::{Choice, new_id, new_row};
 use crate::upload;
@@ -28,7 +29,10 @@ pub(super) async fn upload(
             "audio_midi_id": row.seed_id,
         }))),
         Ok(None) => Err(not_a_file().await),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            names::count_rejected(&error);
+            Err(error.into())
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::db::{Row, State as JobState};
 use crate::error::{ApiError, ApiResult};
 use crate::extract::Multipart;
 use crate::idempotency::{self, Held, Taken};
+use crate::metrics::names;
 use crate::objects::ObjectKey;
 use crate::state::AppState;
 use crate::transcriptions::{MULTIPART_OVERHEAD_BYTES, View};
@@ -30,8 +31,11 @@ pub(crate) async fn create(
     headers: HeaderMap,
     mut multipart: Multipart,
 ) -> ApiResult<Response> {
-    refuse_before_continue(&state, &headers)?;
-    accept(&state, &principal, &headers, &mut multipart).await
+    let answer = match refuse_before_continue(&state, &headers) {
+        Ok(()) => accept(&state, &principal, &headers, &mut multipart).await,
+        Err(error) => Err(error),
+    };
+    answer.inspect_err(names::count_rejected)
 }
 
 /// A client that asks first (`Expect: 100-continue`) is told before it sends anything.
@@ -140,6 +144,7 @@ async fn commit(
             }
         },
     }
+    names::count_submitted("upload", &row.model);
     state.changed.notify_waiters();
     Ok(answer)
 }

@@ -399,6 +399,15 @@ async fn health_and_metrics_say_what_is() {
     worker.work(|_| 60).await;
     app.reach(&id, "succeeded").await;
     assert_eq!(app.get("/no/such/path").await.0, 404);
+    let text = reqwest::multipart::Part::bytes(b"no music".to_vec()).file_name("a.mp3");
+    let form = reqwest::multipart::Form::new().part("audio", text);
+    let refused = app
+        .http
+        .post(app.url("/api/v1/transcriptions"))
+        .multipart(form)
+        .send()
+        .await;
+    assert_eq!(refused.unwrap().status(), 415);
     for path in ["/livez", "/readyz", "/startupz"] {
         assert_eq!(app.get(path).await.0, 200, "{path}");
         assert_eq!(
@@ -425,6 +434,8 @@ async fn health_and_metrics_say_what_is() {
     for part in [
         "wtt_build_info{",
         "wtt_jobs_finished_total{state=\"succeeded\"",
+        "wtt_jobs_submitted_total{source=\"upload\",model=\"basic-pitch\"}",
+        "wtt_uploads_rejected_total{code=\"audio_undecodable\"}",
         "wtt_http_requests_total{method=\"GET\",route=\"/api/v1/transcriptions/{id}\",status=\"200\"}",
         "wtt_queue_up 1",
         "wtt_queue_jobs{queue=\"default\",state=\"normal\"}",
