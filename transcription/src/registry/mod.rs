@@ -101,7 +101,7 @@ impl Store {
                     name: known.name.into(),
                     description: known.description.into(),
                     licence: known.licence.into(),
-                    installed: path.is_file(),
+                    installed: self.installed(known.name).is_ok(),
                     digest: format!("sha256:{}", known.digest),
                     path,
                 }
@@ -237,6 +237,7 @@ mod tests {
         fs_err::write(folder.path().join("basic-pitch/model.safetensors"), b"half").unwrap();
         let damaged = store.installed("basic-pitch").unwrap_err();
         assert!(matches!(damaged, Error::ModelDamaged { .. }), "{damaged}");
+        assert!(!store.list()[0].installed, "half a model is none");
         assert!(damaged.to_string().contains("--force"), "{damaged}");
     }
 
