@@ -10,19 +10,29 @@ use crate::Error;
 pub(crate) struct Transition {
     pub(crate) name: &'static str,
     pub(crate) script: LazyLock<Script>,
+    /// Name and text of each file that the script is made of, in order.
+    pub(crate) files: &'static [(&'static str, &'static str)],
 }
 
 macro_rules! transitions {
     ($($constant:ident = $file:literal $(after $shared:literal)?;)*) => {
         $(pub(crate) static $constant: Transition = Transition {
             name: $file,
-            script: LazyLock::new(|| Script::new(concat!(
-                include_str!("scripts/lib.lua"), "\n",
-                $(include_str!(concat!("scripts/", $shared, ".lua")), "\n",)?
-                include_str!(concat!("scripts/", $file, ".lua"))
-            ))),
+            script: LazyLock::new(|| assemble($constant.files.iter().map(|(_, text)| *text))),
+            files: &[
+                ("lib", include_str!("scripts/lib.lua")),
+                $(($shared, include_str!(concat!("scripts/", $shared, ".lua"))),)?
+                ($file, include_str!(concat!("scripts/", $file, ".lua"))),
+            ],
         };)*
+
+        pub(crate) static ALL: &[&Transition] = &[$(&$constant),*];
     };
+}
+
+/// One script of the texts of its files.
+pub(crate) fn assemble<'a>(texts: impl Iterator<Item = &'a str>) -> Script {
+    Script::new(&texts.collect::<Vec<_>>().join("\n"))
 }
 
 transitions! {

@@ -1,11 +1,15 @@
-//! A private redis-server for tests of this crate and of those above it. Never used by a service.
+//! For tests of this crate and of those above it: a private redis-server, and a queue whose scripts have a planted bug.
+//! Never used by a service.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::{Queue, script};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Ends the server with us, even if we are killed: the pipe closes, `read` returns.
@@ -132,6 +136,33 @@ impl Drop for RedisServer {
         self.kill();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The same queue with a bug in its scripts: in `file` (a file of `scripts/` without its ending) the snippet `from` becomes `to`.
+/// The snippet must be there exactly once, or a list of planted bugs would rot unseen.
+pub fn plant(queue: &Queue, file: &str, from: &str, to: &str) -> Queue {
+    let mut changed = HashMap::new();
+    for transition in script::ALL {
+        let Some((_, text)) = transition.files.iter().find(|(name, _)| *name == file) else {
+            continue;
+        };
+        let found = text.matches(from).count();
+        assert_eq!(
+            found, 1,
+            "{file}.lua holds {found} times, instead of once: {from}"
+        );
+        let text = text.replacen(from, to, 1);
+        let texts = transition.files.iter().map(|(name, original)| {
+            if *name == file {
+                text.as_str()
+            } else {
+                original
+            }
+        });
+        changed.insert(transition.name, script::assemble(texts));
+    }
+    assert!(!changed.is_empty(), "no script is made of {file}.lua");
+    queue.with_scripts(changed)
 }
 
 fn find_server() -> String {
