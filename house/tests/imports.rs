@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("music", &[]),
     ("crds", &[]),
     ("house", &[]),
+    ("eval", &["music"]),
     ("transcription", &["audio", "music"]),
     ("api", &["queue", "audio", "music"]),
     ("worker", &["queue", "audio", "music", "transcription"]),
