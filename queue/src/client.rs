@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManagerConfig;
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{Client, IntoConnectionInfo, Script, Value};
 
 use crate::Error;
 use crate::keys::Keys;
+use crate::link::Link;
 use crate::script::{Answer, Transition};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,7 +51,7 @@ impl fmt::Debug for QueueConfig {
 /// A handle on the queue; clones share one connection, which mends itself.
 #[derive(Clone)]
 pub struct Queue {
-    manager: ConnectionManager,
+    link: Link,
     pub(crate) client: Client,
     pub(crate) keys: Arc<Keys>,
     /// A test's clock in ms; 0 = the server's.
@@ -72,9 +73,10 @@ impl Queue {
     pub async fn connect(config: &QueueConfig) -> Result<Queue, Error> {
         let (client, manager_config) = prepare(config)?;
         let manager = client
-            .get_connection_manager_with_config(manager_config)
+            .get_connection_manager_with_config(manager_config.clone())
             .await?;
-        let queue = Queue::over(client, manager, config);
+        let link = Link::over(client.clone(), manager_config, manager);
+        let queue = Queue::over(client, link, config);
         queue.refuse_eviction().await?;
         Ok(queue)
     }
@@ -83,8 +85,9 @@ impl Queue {
     /// server that may evict tasks is then logged as an error instead of refused. Call it on a runtime.
     pub fn connect_lazy(config: &QueueConfig) -> Result<Queue, Error> {
         let (client, manager_config) = prepare(config)?;
-        let manager = client.get_connection_manager_lazy(manager_config)?;
-        let queue = Queue::over(client, manager, config);
+        let manager = client.get_connection_manager_lazy(manager_config.clone())?;
+        let link = Link::over(client.clone(), manager_config, manager);
+        let queue = Queue::over(client, link, config);
         let watched = queue.clone();
         tokio::spawn(async move {
             loop {
@@ -108,9 +111,9 @@ impl Queue {
         Ok(queue)
     }
 
-    fn over(client: Client, manager: ConnectionManager, config: &QueueConfig) -> Queue {
+    fn over(client: Client, link: Link, config: &QueueConfig) -> Queue {
         Queue {
-            manager,
+            link,
             client,
             keys: Arc::new(Keys {
                 prefix: config.prefix.clone(),
@@ -143,8 +146,8 @@ impl Queue {
         }
     }
 
-    pub(crate) fn manager(&self) -> ConnectionManager {
-        self.manager.clone()
+    pub(crate) fn manager(&self) -> Link {
+        self.link.current()
     }
 
     /// Runs one transition. A lost reply is an `Unavailable`: the transition may have happened.

@@ -82,6 +82,8 @@ impl From<redis::RedisError> for Error {
         }
         match error.kind() {
             ErrorKind::InvalidClientConfig => Error::Url(error),
+            // The connection ended in the middle of a reply: the server has acted, and nobody knows how.
+            ErrorKind::Parse => Error::Unavailable(error),
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::MasterDown

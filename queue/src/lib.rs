@@ -15,6 +15,7 @@ mod fsck;
 mod heartbeat;
 mod ids;
 mod keys;
+mod link;
 mod observe;
 mod outbox;
 mod park;

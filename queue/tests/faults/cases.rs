@@ -1,0 +1,671 @@
+//! One row for each thing that a script does: how it comes to it, the call as its real caller makes it, what the caller does
+//! after a failure, and both answers. A test holds the table against the folder of scripts.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::path::Path;
+
+use futures::future::BoxFuture;
+use queue::*;
+
+use crate::bench::Bench;
+
+/// What `prepare` leaves for the call.
+#[derive(Clone, Default)]
+pub(crate) struct Stage {
+    claim: Option<Claim>,
+}
+
+impl Stage {
+    fn claim(&self) -> &Claim {
+        self.claim.as_ref().expect("a prepared claim")
+    }
+}
+
+/// An answer in words, so that rows of any type fit into one table.
+pub(crate) type Told = Result<String, Error>;
+type Prepare = for<'a> fn(&'a Bench) -> BoxFuture<'a, Stage>;
+type Act = for<'a> fn(&'a Queue, &'a Stage) -> BoxFuture<'a, Told>;
+
+pub(crate) struct Case {
+    /// File name without `.lua`.
+    pub(crate) script: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) prepare: Prepare,
+    pub(crate) call: Act,
+    /// What the real caller does after an error; the same call, mostly.
+    pub(crate) repeat: Act,
+    /// The answer when it happens now.
+    pub(crate) first: &'static str,
+    /// The answer of the repetition when it had happened before.
+    pub(crate) again: &'static str,
+    /// Fields of hashes that a second execution moves, and why that harms nobody.
+    pub(crate) moves: &'static [(&'static str, &'static str)],
+    /// With no memory left: refused whole, as ENQUEUE must be, or done whole, as whatever ends work must be.
+    pub(crate) when_full: WhenFull,
+    /// Writes nothing, so that nothing can be refused.
+    pub(crate) reads_only: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Done,
+    Refused,
+}
+
+pub(crate) const SEQ: (&str, &str) = (
+    "seq",
+    "the number of a hint: it rises with each message, and a hint may come twice",
+);
+
+macro_rules! case {
+    ($script:literal, $name:literal, $prepare:expr, $call:expr, $first:literal, $again:literal $(, $field:ident = $value:expr)*) => {
+        Case {
+            $($field: $value,)*
+            ..Case {
+                script: $script,
+                name: $name,
+                prepare: $prepare,
+                call: $call,
+                repeat: $call,
+                first: $first,
+                again: $again,
+                moves: &[],
+                when_full: WhenFull::Done,
+                reads_only: false,
+            }
+        }
+    };
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        // The API repeats through its reconciler: it asks what Redis holds, and enqueues what is missing.
+        case!(
+            "enqueue",
+            "a new task",
+            |_| nothing(),
+            |q, _| Box::pin(async { tell(q.enqueue(&task("a")).await) }),
+            "New",
+            "there",
+            repeat = |q, _| Box::pin(async { reconcile(q, task("a")).await }),
+            when_full = WhenFull::Refused
+        ),
+        case!(
+            "enqueue",
+            "with an idempotency key",
+            |_| nothing(),
+            |q, _| Box::pin(async { tell(q.enqueue(&keyed()).await) }),
+            "New",
+            "Known { id: TaskId(\"a\") }",
+            when_full = WhenFull::Refused
+        ),
+        case!(
+            "enqueue",
+            "later",
+            |_| nothing(),
+            |q, _| Box::pin(async { tell(q.enqueue(&delayed()).await) }),
+            "New",
+            "Known { id: TaskId(\"a\") }",
+            when_full = WhenFull::Refused
+        ),
+        // A worker repeats with the same nonce.
+        case!(
+            "claim",
+            "the oldest of two",
+            |b| Box::pin(async {
+                b.enqueue(&["a", "b"]).await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { claimed(q.claim(&request("w1", 1)).await) }),
+            "a 1 replayed: false",
+            "a 1 replayed: true"
+        ),
+        case!(
+            "claim",
+            "one that runs alone",
+            |b| Box::pin(async {
+                b.enqueue(&["a"]).await;
+                b.claim("w0", 7).await;
+                b.queue
+                    .expire_worker(&worker("w0"), None, &ReapOptions::default())
+                    .await
+                    .unwrap();
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { claimed(q.claim(&request("w1", 1)).await) }),
+            "a 2 replayed: false",
+            "a 2 replayed: true"
+        ),
+        case!(
+            "claim",
+            "one that was cancelled while a bare pop had it",
+            |b| Box::pin(async {
+                b.enqueue(&["a", "b"]).await;
+                b.cmd::<i64>(&["HSET", "task:a", "cancel", "cancelled"])
+                    .await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { claimed(q.claim(&request("w1", 1)).await) }),
+            "b 1 replayed: false",
+            "b 1 replayed: true"
+        ),
+        case!(
+            "heartbeat",
+            "of one held task",
+            |b| b.running(),
+            |q, s| Box::pin(async { tell(q.heartbeat(&beat(s)).await) }),
+            "BeatAnswer { draining: false, leases: [Kept] }",
+            "BeatAnswer { draining: false, leases: [Kept] }"
+        ),
+        // A worker publishes the same step again, as it was not taken.
+        case!(
+            "progress",
+            "one step",
+            |b| b.running(),
+            |q, s| Box::pin(async {
+                tell(q.progress(&s.claim().id, &s.claim().token, &step()).await)
+            }),
+            "true",
+            "true",
+            moves = &[SEQ]
+        ),
+        // The worker hands in again; the API asks for the token's worth before it completes.
+        case!(
+            "complete",
+            "a result",
+            |b| b.running(),
+            |q, s| Box::pin(async { tell(q.complete(&completion(s)).await) }),
+            "Done",
+            "DoneByThisToken",
+            repeat = |q, s| Box::pin(async { hand_in_again(q, s).await })
+        ),
+        case!(
+            "complete",
+            "a result, although a cancel was asked",
+            |b| Box::pin(async {
+                let stage = b.running().await;
+                b.queue
+                    .cancel(&id("a"), CancelKind::Cancelled, "")
+                    .await
+                    .unwrap();
+                stage
+            }),
+            |q, s| Box::pin(async { tell(q.complete(&completion(s)).await) }),
+            "Done",
+            "Already"
+        ),
+        case!(
+            "fail",
+            "to be run again",
+            |b| b.running(),
+            |q, s| Box::pin(async { tell(q.fail(&failure(s, true)).await) }),
+            "Retrying",
+            "Already"
+        ),
+        case!(
+            "fail",
+            "for good",
+            |b| b.running(),
+            |q, s| Box::pin(async { tell(q.fail(&failure(s, false)).await) }),
+            "Final",
+            "Already"
+        ),
+        case!(
+            "release",
+            "to the front",
+            |b| b.running(),
+            |q, s| Box::pin(async { tell(q.release(&s.claim().id, &s.claim().token).await) }),
+            "Returned",
+            "Already"
+        ),
+        case!(
+            "release",
+            "of a cancelled task",
+            |b| Box::pin(async {
+                let stage = b.running().await;
+                b.queue
+                    .cancel(&id("a"), CancelKind::Cancelled, "")
+                    .await
+                    .unwrap();
+                stage
+            }),
+            |q, s| Box::pin(async { tell(q.release(&s.claim().id, &s.claim().token).await) }),
+            "WasCancelled",
+            "WasCancelled"
+        ),
+        case!(
+            "cancel",
+            "a waiting task",
+            |b| Box::pin(async {
+                b.enqueue(&["a", "b"]).await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { tell(q.cancel(&id("a"), CancelKind::Cancelled, "why").await) }),
+            "Cancelled",
+            "AlreadyFinal"
+        ),
+        case!(
+            "cancel",
+            "a running task",
+            |b| b.running(),
+            |q, _| Box::pin(async { tell(q.cancel(&id("a"), CancelKind::Cancelled, "why").await) }),
+            "Requested",
+            "Requested",
+            moves = &[SEQ]
+        ),
+        case!(
+            "replay",
+            "a failed task",
+            |b| b.failed(),
+            |q, _| Box::pin(async { tell(q.replay(&id("a"), 2).await) }),
+            "Queued",
+            "Queued"
+        ),
+        case!(
+            "forget",
+            "a failed task",
+            |b| b.failed(),
+            |q, _| Box::pin(async { tell(q.forget(&id("a")).await) }),
+            "true",
+            "true"
+        ),
+        case!(
+            "park",
+            "a waiting task",
+            |b| Box::pin(async {
+                b.enqueue(&["a", "b"]).await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { tell(q.park(&id("a")).await) }),
+            "Done",
+            "Done"
+        ),
+        case!(
+            "park",
+            "a running task",
+            |b| b.running(),
+            |q, _| Box::pin(async { tell(q.park(&id("a")).await) }),
+            "Noted",
+            "Noted"
+        ),
+        case!(
+            "unpark",
+            "a parked task",
+            |b| Box::pin(async {
+                b.enqueue(&["a", "b"]).await;
+                b.queue.park(&id("a")).await.unwrap();
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { tell(q.unpark(&id("a")).await) }),
+            "Done",
+            "Done"
+        ),
+        case!(
+            "reap",
+            "a lost lease, a due task",
+            |b| Box::pin(async {
+                b.overdue().await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { reaped(q.reap(&ReapOptions::default()).await) }),
+            "expired 1, promoted 1",
+            "expired 0, promoted 0"
+        ),
+        case!(
+            "reap",
+            "under the lock",
+            |b| Box::pin(async {
+                b.overdue().await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async {
+                reaped(
+                    q.reap(&ReapOptions {
+                        lock_ms: 60_000,
+                        ..ReapOptions::default()
+                    })
+                    .await,
+                )
+            }),
+            "expired 1, promoted 1",
+            "expired 0, promoted 0"
+        ),
+        case!(
+            "expire_worker",
+            "that held a task",
+            |b| b.running(),
+            |q, _| Box::pin(async {
+                reaped(
+                    q.expire_worker(&worker("w1"), Some(3), &ReapOptions::default())
+                        .await,
+                )
+            }),
+            "expired 1, promoted 0",
+            "expired 0, promoted 0"
+        ),
+        case!(
+            "drain",
+            "a pod",
+            |b| b.running(),
+            |q, _| Box::pin(async {
+                tell(q.drain(&DrainTarget::Pod("uid".into()), Some(3)).await)
+            }),
+            "Accepted",
+            "Accepted"
+        ),
+        case!(
+            "observe",
+            "a queue",
+            |b| b.running(),
+            |q, _| Box::pin(async {
+                tell(
+                    q.observe(&QueueName::default())
+                        .await
+                        .map(|seen| (seen.depth.total(), seen.in_flight.len())),
+                )
+            }),
+            "(1, 1)",
+            "(1, 1)",
+            reads_only = true
+        ),
+        // The subscriber reads again what it had committed, commits it again without effect, and acknowledges.
+        case!(
+            "ack_results",
+            "two entries",
+            |b| Box::pin(async {
+                b.outbox(2).await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { tell(acknowledge(q).await) }),
+            "2",
+            "0"
+        ),
+        case!(
+            "drop_results",
+            "an unreadable entry before a good one",
+            |b| Box::pin(async {
+                b.cmd::<i64>(&["LPUSH", "task:results", "{}"]).await;
+                b.outbox(1).await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { tell(q.results(10).await.map(|entries| entries.len())) }),
+            "1",
+            "1"
+        ),
+        case!(
+            "heal",
+            "a task that no list holds",
+            |b| Box::pin(async {
+                b.enqueue(&["a", "b"]).await;
+                b.cmd::<i64>(&["LREM", "task:queue", "0", "a"]).await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { mended(q.fsck().await) }),
+            "lost 1, drift 0",
+            "lost 0, drift 0"
+        ),
+        case!(
+            "recount",
+            "sums that drifted",
+            |b| Box::pin(async {
+                b.enqueue(&["a"]).await;
+                b.cmd::<i64>(&["HSET", "task:work", "default/bp", "5"])
+                    .await;
+                Stage::default()
+            }),
+            |q, _| Box::pin(async { mended(q.fsck().await) }),
+            "lost 0, drift 59995",
+            "lost 0, drift 0",
+            when_full = WhenFull::Refused
+        ),
+    ]
+}
+
+/// The whole text of a script as the server gets it, by its file name.
+pub(crate) fn text_of(script: &str) -> String {
+    let read = |name: &str| std::fs::read_to_string(folder().join(format!("{name}.lua"))).unwrap();
+    let shared = match script {
+        "reap" | "expire_worker" => format!("{}\n", read("reaping")),
+        _ => String::new(),
+    };
+    format!("{}\n{shared}{}", read("lib"), read(script))
+}
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scripts")
+}
+
+#[test]
+fn every_script_has_a_row() {
+    let files: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "lua"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        // Parts of others.
+        .filter(|name| name != "lib" && name != "reaping")
+        .collect();
+    let rows: BTreeSet<String> = cases().iter().map(|case| case.script.to_owned()).collect();
+    assert_eq!(
+        rows, files,
+        "rows of the table beside the folder of scripts"
+    );
+}
+
+fn nothing<'a>() -> BoxFuture<'a, Stage> {
+    Box::pin(async { Stage::default() })
+}
+
+fn tell<T: Debug>(answer: Result<T, Error>) -> Told {
+    answer.map(|answer| format!("{answer:?}"))
+}
+
+fn claimed(answer: Result<ClaimAnswer, Error>) -> Told {
+    answer.map(|answer| match answer {
+        ClaimAnswer::Claimed(claim) => {
+            format!(
+                "{} {} replayed: {}",
+                claim.id, claim.attempt, claim.replayed
+            )
+        }
+        other => format!("{other:?}"),
+    })
+}
+
+fn reaped(answer: Result<ReapReport, Error>) -> Told {
+    answer.map(|report| format!("expired {}, promoted {}", report.expired, report.promoted))
+}
+
+fn mended(answer: Result<FsckReport, Error>) -> Told {
+    answer.map(|report| format!("lost {}, drift {}", report.lost, report.work_drift_ms))
+}
+
+async fn reconcile(queue: &Queue, task: NewTask) -> Told {
+    if queue.snapshots(std::slice::from_ref(&task.id)).await?[0].is_some() {
+        return Ok("there".to_owned());
+    }
+    tell(queue.enqueue(&task).await)
+}
+
+async fn hand_in_again(queue: &Queue, stage: &Stage) -> Told {
+    match queue
+        .verify(&stage.claim().id, &stage.claim().token)
+        .await?
+    {
+        Verdict::Live => tell(queue.complete(&completion(stage)).await),
+        other => Ok(format!("{other:?}")),
+    }
+}
+
+async fn acknowledge(queue: &Queue) -> Result<usize, Error> {
+    let entries = queue.results(10).await?;
+    let newest = entries.iter().map(|entry| entry.number).max();
+    match newest {
+        Some(newest) => queue.ack_results(newest, entries.len()).await,
+        None => Ok(0),
+    }
+}
+
+pub(crate) fn id(name: &str) -> TaskId {
+    TaskId::parse(name).unwrap()
+}
+
+fn worker(name: &str) -> WorkerId {
+    WorkerId::parse(name).unwrap()
+}
+
+pub(crate) fn task(name: &str) -> NewTask {
+    let payload = TaskPayload {
+        filename: format!("{name}.wav"),
+        ..TaskPayload::default()
+    };
+    NewTask::new(id(name), "bp", payload, 60_000)
+}
+
+fn keyed() -> NewTask {
+    NewTask {
+        idempotency: Some(("key".to_owned(), 60_000)),
+        ..task("a")
+    }
+}
+
+fn delayed() -> NewTask {
+    NewTask {
+        delay_ms: 5_000,
+        ..task("a")
+    }
+}
+
+/// With a nonce of the test's own, so that two runs leave the same keys.
+pub(crate) fn request(worker_name: &str, nonce: u32) -> ClaimRequest {
+    ClaimRequest {
+        worker: worker(worker_name),
+        queues: vec![QueueName::default()],
+        nonce: format!("{nonce:032}"),
+        held: 0,
+        slots: 1,
+    }
+}
+
+fn beat(stage: &Stage) -> Beat {
+    Beat {
+        worker: worker("w1"),
+        state: WorkerState::Busy,
+        about: WorkerAbout {
+            slots: 1,
+            ..WorkerAbout::default()
+        },
+        held: vec![(stage.claim().id.clone(), stage.claim().token.clone())],
+        ttl_ms: 30_000,
+    }
+}
+
+fn step() -> Progress {
+    Progress {
+        stage: "inference".into(),
+        current: 1,
+        total: 9,
+    }
+}
+
+fn completion(stage: &Stage) -> Completion {
+    Completion {
+        id: stage.claim().id.clone(),
+        token: stage.claim().token.clone(),
+        result: ResultPointer {
+            notes: 7,
+            ..ResultPointer::default()
+        },
+        busy_ms: 6_000,
+        ttl_ms: 86_400_000,
+    }
+}
+
+fn failure(stage: &Stage, retryable: bool) -> Failure {
+    let error = TaskError {
+        code: "x".into(),
+        kind: "model".into(),
+        message: "as the test wants it".into(),
+    };
+    Failure {
+        id: stage.claim().id.clone(),
+        token: stage.claim().token.clone(),
+        error,
+        retryable,
+        backoff_ms: 9_000,
+    }
+}
+
+impl Bench {
+    async fn enqueue(&self, names: &[&str]) {
+        for name in names {
+            let answer = self.queue.enqueue(&task(name)).await.unwrap();
+            assert_eq!(answer, Enqueued::New);
+        }
+    }
+
+    async fn claim(&self, worker_name: &str, nonce: u32) -> Claim {
+        match self
+            .queue
+            .claim(&request(worker_name, nonce))
+            .await
+            .unwrap()
+        {
+            ClaimAnswer::Claimed(claim) => *claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// `a` runs on w1, `b` waits.
+    fn running(&self) -> BoxFuture<'_, Stage> {
+        Box::pin(async {
+            self.enqueue(&["a", "b"]).await;
+            Stage {
+                claim: Some(self.claim("w1", 7).await),
+            }
+        })
+    }
+
+    /// `a` is a dead letter, `b` waits.
+    fn failed(&self) -> BoxFuture<'_, Stage> {
+        Box::pin(async {
+            let stage = self.running().await;
+            self.queue.fail(&failure(&stage, false)).await.unwrap();
+            stage
+        })
+    }
+
+    /// The lease of `a` has gone, and `b` is due.
+    async fn overdue(&self) {
+        self.enqueue(&["a"]).await;
+        self.queue.reap(&ReapOptions::default()).await.unwrap();
+        self.claim("w1", 7).await;
+        let later = NewTask {
+            delay_ms: 15_000,
+            ..task("b")
+        };
+        self.queue.enqueue(&later).await.unwrap();
+        // Within a lease of the last reap there is no amnesty: one more of them on the way.
+        for _ in 0..2 {
+            self.clock
+                .fetch_add(7_500, std::sync::atomic::Ordering::SeqCst);
+            if self.clock.load(std::sync::atomic::Ordering::SeqCst)
+                < crate::bench::START_MS + 15_000
+            {
+                self.queue.reap(&ReapOptions::default()).await.unwrap();
+            }
+        }
+    }
+
+    /// Entries of cancelled tasks.
+    async fn outbox(&self, count: usize) {
+        for name in ["a", "b", "c"].iter().take(count) {
+            self.enqueue(&[name]).await;
+            self.queue
+                .cancel(&id(name), CancelKind::Cancelled, "")
+                .await
+                .unwrap();
+        }
+    }
+}
