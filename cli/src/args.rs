@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Transcribe(transcribe::Args),
     /// Run the whole system on this machine
     Up(up::UpArgs),
+    /// Run workers on this machine, for a Redis and an API elsewhere
+    Workers(up::CrewArgs),
     /// Send recordings to a server
     Submit(submit::Args),
     /// Fetch the notes of a transcription
@@ -75,6 +77,7 @@ impl Command {
             Command::Demo(args) => block_on(demo::run(args)),
             Command::Transcribe(args) => transcribe::run(args),
             Command::Up(args) => block_on(up::up(args)).map(|()| ExitCode::SUCCESS),
+            Command::Workers(args) => block_on(up::workers(args)).map(|()| ExitCode::SUCCESS),
             Command::Submit(args) => block_on(submit::run(args)),
             Command::Get(args) => block_on(get::run(args)),
             Command::Status(args) => block_on(status::run(args)),

@@ -10,7 +10,7 @@ use crate::args::Command;
 /// `WTT_LOG` takes a filter such as `debug` or `worker=debug,info`; `WTT_LOG_FORMAT=json` is for machines that read.
 pub(crate) fn start(command: &Command) {
     let default = match command {
-        Command::Up(_) | Command::Worker(_) => {
+        Command::Up(_) | Command::Workers(_) | Command::Worker(_) => {
             "info,sqlx=warn,hyper=warn,tower_http=info,symphonia=off"
         }
         // A decoder's own complaints are told again, in our words and with the file's name.

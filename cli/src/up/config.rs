@@ -90,15 +90,6 @@ struct ApiFromEnvironment {
 }
 
 impl UpArgs {
-    /// The data folder as an absolute path.
-    pub(super) fn data_dir(&self) -> anyhow::Result<PathBuf> {
-        let dir = match &self.data_dir {
-            Some(dir) => dir.clone(),
-            None => default_data_dir(|name| std::env::var_os(name))?,
-        };
-        std::path::absolute(&dir).with_context(|| format!("cannot make {} absolute", dir.display()))
-    }
-
     pub(super) fn models_dir(&self) -> PathBuf {
         self.models_dir.clone().unwrap_or_else(Store::default_dir)
     }
@@ -125,33 +116,68 @@ impl UpArgs {
         redis_url: &str,
         api_url: &str,
     ) -> anyhow::Result<Plan> {
+        Crew {
+            api_url,
+            redis_url,
+            device: self.device,
+            threads: self.threads,
+            count: self.workers,
+            models_dir: self.models_dir(),
+            log_dir: self.log_dir.clone(),
+        }
+        .plan(data_dir)
+    }
+}
+
+/// What the supervised workers are told, whoever runs the API and Redis.
+pub(super) struct Crew<'a> {
+    pub(super) api_url: &'a str,
+    pub(super) redis_url: &'a str,
+    pub(super) device: DeviceChoice,
+    pub(super) threads: Option<u32>,
+    pub(super) count: u32,
+    pub(super) models_dir: PathBuf,
+    pub(super) log_dir: Option<PathBuf>,
+}
+
+impl Crew<'_> {
+    pub(super) fn plan(self, data_dir: &Path) -> anyhow::Result<Plan> {
         let threads = threads::share(
             self.threads.map(|threads| threads as usize),
-            self.workers as usize,
+            self.count as usize,
         );
         let set = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
         let environment = vec![
-            set("WTT_API_URL", api_url),
-            set("WTT_REDIS_URL", redis_url),
+            set("WTT_API_URL", self.api_url),
+            set("WTT_REDIS_URL", self.redis_url),
             set("WTT_DEVICE", &self.device.to_string()),
             set("WTT_THREADS", &threads.to_string()),
             (
                 OsString::from("WTT_MODELS_DIR"),
-                self.models_dir().into_os_string(),
+                self.models_dir.into_os_string(),
             ),
             // What runs is handed back at once: it resumes at the next start, and nobody waits in front of a Ctrl-C.
             set("WTT_DRAIN_TIMEOUT", "0s"),
             set("WTT_EXIT_WITH_PARENT", "true"),
         ];
         Ok(Plan {
-            count: self.workers as usize,
+            count: self.count as usize,
             program: std::env::current_exe()
                 .context("cannot find this program's own file, to start workers from it")?,
             environment,
             data_dir: data_dir.to_owned(),
-            log_dir: self.log_dir.clone(),
+            log_dir: self.log_dir,
         })
     }
+}
+
+/// The data folder as an absolute path.
+pub(super) fn data_dir(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let dir = match given {
+        Some(dir) => dir.to_owned(),
+        None => default_data_dir(|name| std::env::var_os(name))?,
+    };
+    std::path::absolute(&dir).with_context(|| format!("cannot make {} absolute", dir.display()))
 }
 
 /// As the XDG rules have it; a relative XDG folder is to be ignored.

@@ -5,6 +5,7 @@
 
 mod child;
 mod config;
+mod crew;
 mod lock;
 mod pace;
 mod redis;
@@ -19,14 +20,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use queue::{Queue, QueueConfig};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::workers::Workers;
 pub(crate) use config::UpArgs;
+pub(crate) use crew::{CrewArgs, workers};
 use lock::DataLock;
 use redis::PrivateRedis;
-use workers::Workers;
 
 use crate::ui;
 
@@ -49,13 +51,13 @@ pub(crate) struct Running {
 
 /// Starts everything and waits until it answers. Dropping the future, or failing half way, ends what was started.
 pub(crate) async fn start(args: UpArgs) -> anyhow::Result<Running> {
-    let data_dir = args.data_dir()?;
+    let data_dir = config::data_dir(args.data_dir.as_deref())?;
     lock::private_dir(&data_dir)
         .with_context(|| format!("cannot use {} as the data folder", data_dir.display()))?;
     let lock = DataLock::take(&data_dir)?;
     // Workers would die of it one after the other, each telling only its log.
     tokio::task::spawn_blocking(move || args.device.open().map(|_| ())).await??;
-    warn_about_missing_models(&args);
+    warn_about_missing_models(&args.models_dir());
 
     let redis = match &args.redis_url {
         Some(_) => None,
@@ -138,21 +140,14 @@ impl Running {
 
 /// Starts everything and stays until Ctrl-C or SIGTERM.
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut asked = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let mut asked = Asked::listen()?;
     let mut running = tokio::select! {
         running = start(args) => running?,
-        () = asked() => return Ok(()),
+        () = asked.to_stop() => return Ok(()),
     };
     ui::line(welcome(&running.api_url, &running.data_dir));
     let failure = tokio::select! {
-        () = asked() => None,
+        () = asked.to_stop() => None,
         error = running.failed() => Some(error),
     };
     ui::note(
@@ -161,7 +156,29 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<()> {
     tokio::select! {
         stopped = running.stop() => failure.map_or(stopped, Err),
         // The children end with this process.
-        () = asked() => std::process::exit(130),
+        () = asked.to_stop() => std::process::exit(130),
+    }
+}
+
+/// Ctrl-C and SIGTERM, each time they come.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Asked {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -184,8 +201,8 @@ fn welcome(api_url: &str, data_dir: &Path) -> String {
 }
 
 /// Not an error: the system is useful without (uploads wait, models can be pulled meanwhile), but nobody should wonder.
-fn warn_about_missing_models(args: &UpArgs) {
-    let store = transcription::registry::Store::new(args.models_dir());
+fn warn_about_missing_models(models_dir: &Path) {
+    let store = transcription::registry::Store::new(models_dir.to_owned());
     let installed: Vec<String> = store
         .list()
         .into_iter()
