@@ -7,7 +7,7 @@ LOCKED := $(if $(CI),--locked)
 FILES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories parity recordings clean
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories parity eval recordings clean
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -51,6 +51,10 @@ advisories: ## look our dependencies up in the RustSec database (needs the netwo
 
 parity: models ## compare with the published package, live: make parity FILES="a.wav b.flac"
 	@scripts/parity/run.sh $(FILES)
+
+eval: models ## what each network finds in pieces whose notes are known: make eval MODELS=basic-pitch,harmonica:small
+	@cargo build --release -p eval $(LOCKED)
+	@scripts/eval/run.sh --write-docs
 
 recordings: ## make the test recordings that parity uses, into target/recordings
 	@scripts/parity/run.sh --recordings-only
