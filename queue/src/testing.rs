@@ -1,5 +1,7 @@
-//! For tests of this crate and of those above it: a private redis-server, and a queue whose scripts have a planted bug.
+//! For tests of this crate and of those above it: a private redis-server, and a disk of a few megabytes, and a queue whose scripts have a planted bug.
 //! Never used by a service.
+
+mod tmpfs;
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::{Queue, script};
+
+pub use tmpfs::Tmpfs;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Ends the server with us, even if we are killed: the pipe closes, `read` returns.

@@ -45,6 +45,14 @@ impl Bench {
         }
     }
 
+    /// After the server was started again: the raw connection does not mend itself.
+    pub(crate) async fn on_again(self) -> Self {
+        let clock = self.clock.load(Ordering::SeqCst);
+        let bench = Self::on(self.server).await;
+        bench.clock.store(clock, Ordering::SeqCst);
+        bench
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.server.socket()
     }

@@ -5,6 +5,7 @@
 mod bench;
 mod cases;
 mod cuts;
+mod full;
 mod half_open;
 mod hints;
 mod proxy;
