@@ -1,7 +1,10 @@
 //! Idempotency-Key: the first request with a key runs, a repetition gets its answer, another payload is refused.
 //! The key is held by a guard; a request that comes to nothing gives it back.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Principal;
 use crate::db::{Answered, Remembered};
@@ -9,8 +12,10 @@ use crate::error::{ApiError, ApiResult, Code};
 use crate::state::{AppState, now_ms};
 
 const LONGEST_KEY: usize = 255;
-/// Beyond the body's deadline, for what comes after the body.
-const SLACK_MS: u64 = 60_000;
+/// How often a running request says that it still runs.
+const KEEP: Duration = Duration::from_secs(5);
+/// One that was silent for so long died with its server: whoever repeats it must not wait for an upload's whole time.
+const STALE_MS: u64 = 20_000;
 
 /// What a key leads to.
 pub(crate) enum Taken {
@@ -29,13 +34,19 @@ pub(crate) struct Held {
     state: Option<AppState>,
     principal: Principal,
     key: String,
+    _keeper: AbortOnDropHandle<()>,
 }
 
 /// The key of a request, if it sent one: bare, or quoted as the draft standard has it.
 pub(crate) fn key_of(headers: &HeaderMap) -> ApiResult<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else {
+    let mut sent = headers.get_all("idempotency-key").iter();
+    let Some(value) = sent.next() else {
         return Ok(None);
     };
+    if sent.next().is_some() {
+        let detail = "send one Idempotency-Key, not several";
+        return Err(ApiError::new(Code::IdempotencyKeyInvalid, detail));
+    }
     let key = value.to_str().unwrap_or_default().trim();
     let key = key
         .strip_prefix('"')
@@ -54,7 +65,7 @@ pub(crate) fn key_of(headers: &HeaderMap) -> ApiResult<Option<String>> {
 
 pub(crate) async fn take(state: &AppState, principal: &Principal, key: String) -> ApiResult<Taken> {
     let now = now_ms();
-    let stale = now.saturating_sub(state.config.limits.body_deadline_seconds * 1000 + SLACK_MS);
+    let stale = now.saturating_sub(STALE_MS);
     let expired = now.saturating_sub(state.config.timing.idempotency_seconds * 1000);
     match state
         .db
@@ -63,6 +74,11 @@ pub(crate) async fn take(state: &AppState, principal: &Principal, key: String) -
     {
         Remembered::Ours => Ok(Taken::Ours(Held {
             state: Some(state.clone()),
+            _keeper: AbortOnDropHandle::new(tokio::spawn(keep(
+                state.clone(),
+                principal.clone(),
+                key.clone(),
+            ))),
             principal: principal.clone(),
             key,
         })),
@@ -79,6 +95,16 @@ pub(crate) async fn take(state: &AppState, principal: &Principal, key: String) -
             transcription_id,
             answer,
         }),
+    }
+}
+
+/// Until aborted.
+async fn keep(state: AppState, principal: Principal, key: String) {
+    loop {
+        tokio::time::sleep(KEEP).await;
+        if let Err(error) = state.db.keep_key(&principal.0, &key, now_ms()).await {
+            tracing::debug!(cause = %error, "a running request could not keep its Idempotency-Key");
+        }
     }
 }
 

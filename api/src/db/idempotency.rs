@@ -29,8 +29,8 @@ pub struct Answered {
 }
 
 impl Db {
-    /// Takes the key, or says who has it. A running request older than `stale_before_ms` died with its server: its key
-    /// is taken over; an answer older than `expired_before_ms` is forgotten.
+    /// Takes the key, or says who has it. A running request that was not kept since `stale_before_ms` died with its server: its
+    /// key is taken over; an answer older than `expired_before_ms` is forgotten.
     pub async fn take_key(
         &self,
         principal: &str,
@@ -88,6 +88,20 @@ impl Db {
         })
     }
 
+    /// The request still runs.
+    pub async fn keep_key(&self, principal: &str, key: &str, now_ms: u64) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE idempotency SET started_at_ms = $3 \
+             WHERE principal = $1 AND idempotency_key = $2 AND answer IS NULL",
+        )
+        .bind(principal)
+        .bind(key)
+        .bind(to_db(now_ms))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Gives a key back whose request came to nothing; an answered one stays.
     pub async fn release_key(&self, principal: &str, key: &str) -> Result<(), Error> {
         sqlx::query("DELETE FROM idempotency WHERE principal = $1 AND idempotency_key = $2 AND answer IS NULL")
@@ -104,9 +118,9 @@ impl Answered {
         &self,
         transaction: &mut Transaction<'static, Any>,
     ) -> Result<(), Error> {
-        sqlx::query(
+        let stored = sqlx::query(
             "UPDATE idempotency SET request_sha256 = $3, transcription_id = $4, answer = $5 \
-             WHERE principal = $1 AND idempotency_key = $2",
+             WHERE principal = $1 AND idempotency_key = $2 AND answer IS NULL",
         )
         .bind(&self.principal)
         .bind(&self.key)
@@ -115,6 +129,10 @@ impl Answered {
         .bind(&self.answer)
         .execute(&mut **transaction)
         .await?;
-        Ok(())
+        // A server that hung may find its key taken over: then the other request's answer stands, and this one comes to nothing.
+        match stored.rows_affected() {
+            0 => Err(Error::KeyTakenOver),
+            _ => Ok(()),
+        }
     }
 }

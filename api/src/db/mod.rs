@@ -25,8 +25,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(
 )];
 
 /// No statement of ours takes long; one that hangs would hold its connection for ever. Applies to migrations, too: one that
-/// rewrites a table says `SET LOCAL statement_timeout = 0`.
-const POSTGRES_SETTINGS: &str = "SET statement_timeout = '30s'";
+/// rewrites a table says `SET LOCAL statement_timeout = 0`. Whoever waits for a lock gives up as early as with SQLite.
+const POSTGRES_SETTINGS: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'";
 const SQLITE_SETTINGS: &str =
     "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
@@ -47,6 +47,8 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the database failed: {0}")]
     Query(#[from] sqlx::Error),
+    #[error("another request took the Idempotency-Key over meanwhile")]
+    KeyTakenOver,
     #[error("row {id} holds an unreadable {column}: {value:?}")]
     Unreadable {
         id: String,
@@ -55,11 +57,26 @@ pub enum Error {
     },
 }
 
+/// SQLite's are numbers, and shorter.
+const POSTGRES_CODE_CHARS: usize = 5;
+/// Primary result codes of SQLite.
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const READONLY: u32 = 8;
+const IOERR: u32 = 10;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+
+/// What kind of error an extended code is of: 778 (a write failed) is an IOERR.
+fn sqlite_primary(code: &str) -> u32 {
+    code.parse::<u32>().map_or(0, |code| code & 0xff)
+}
+
 impl Error {
     /// The database is away or overloaded; the same call may succeed later.
     pub fn is_unavailable(&self) -> bool {
         let Error::Query(error) = self else {
-            return matches!(self, Error::Open(_));
+            return matches!(self, Error::Open(_) | Error::KeyTakenOver);
         };
         match error {
             sqlx::Error::Io(_)
@@ -67,13 +84,34 @@ impl Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // SQLITE_BUSY, _IOERR, _FULL; Postgres: statement time-out, connection failures, no room or too many connections, shutting down.
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                ["5", "10", "13", "57014"].contains(&&*code)
-                    || code.starts_with("08")
-                    || code.starts_with("53")
-                    || code.starts_with("57P")
-            }),
+            sqlx::Error::Database(error) => match &*error.code().unwrap_or_default() {
+                code if code.len() < POSTGRES_CODE_CHARS => {
+                    [BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN].contains(&sqlite_primary(code))
+                }
+                // Postgres: waited too long for a lock or in all, connection failures, no room or too many connections,
+                // shutting down.
+                code => {
+                    ["55P03", "57014"].contains(&code)
+                        || code.starts_with("08")
+                        || code.starts_with("53")
+                        || code.starts_with("57P")
+                }
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether surely nothing of the call was stored: the database said so, or was never asked. Not sure where an answer
+    /// was lost, or the disk failed under a commit.
+    pub fn is_undone(&self) -> bool {
+        match self {
+            Error::Query(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
+            Error::Query(sqlx::Error::Database(error)) => match &*error.code().unwrap_or_default() {
+                code if code.len() < POSTGRES_CODE_CHARS => {
+                    [BUSY, LOCKED, READONLY, FULL].contains(&sqlite_primary(code))
+                }
+                code => !code.starts_with("08") && !code.starts_with("57P"),
+            },
             _ => false,
         }
     }

@@ -12,6 +12,8 @@ use crate::on_both;
 on_both!(
     a_repeated_request_gets_the_first_answer,
     a_running_request_holds_its_key,
+    a_key_whose_server_died_is_free_soon,
+    a_request_that_was_taken_over_comes_to_nothing,
     a_refused_request_gives_its_key_back
 );
 
@@ -99,6 +101,83 @@ async fn a_running_request_holds_its_key(database: Database) {
     let again = send(&app, "one", audio_form(tone(1.0), "a.wav")).await;
     assert_eq!(again.status(), StatusCode::ACCEPTED);
     assert_eq!(app.rows().await, 1);
+}
+
+fn ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_millis() as u64
+}
+
+/// A slow upload with the key `one`, which the server has taken when this returns.
+async fn slow_upload(
+    app: &TestApp,
+) -> (
+    tokio::task::JoinHandle<reqwest::Result<Response>>,
+    tokio::sync::mpsc::Sender<Result<Bytes, std::io::Error>>,
+) {
+    let (chunks, body) = tokio::sync::mpsc::channel(1);
+    let body = Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(body));
+    let slow = Form::new().part("audio", Part::stream(body).file_name("a.wav"));
+    let slow = tokio::spawn(app.upload(slow).header("idempotency-key", "one").send());
+    chunks
+        .send(Ok(tone(1.0)[..1000].to_vec().into()))
+        .await
+        .unwrap();
+    let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
+    while app.stored_files() == 0 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    (slow, chunks)
+}
+
+/// As a server leaves it that was killed in the middle of an upload, 21 s ago; and, for contrast, one that still runs.
+async fn a_key_whose_server_died_is_free_soon(database: Database) {
+    let app = TestApp::start(database).await;
+    let db = &app.state.db;
+    let long_ago = ms() - 21_000;
+    let taken = db
+        .take_key("anonymous", "dead", long_ago, 0, 0)
+        .await
+        .unwrap();
+    assert_eq!(taken, api::db::Remembered::Ours);
+    let answer = send(&app, "dead", audio_form(tone(1.0), "a.wav")).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+
+    // A running one says so every 5 s, which only time can show: whoever takes it for dead without a word since `begun` is wrong.
+    let (slow, chunks) = slow_upload(&app).await;
+    let begun = ms();
+    tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+    let taken = db.take_key("anonymous", "one", ms(), begun, 0).await;
+    assert_eq!(taken.unwrap(), api::db::Remembered::Running);
+    chunks
+        .send(Ok(tone(1.0)[1000..].to_vec().into()))
+        .await
+        .unwrap();
+    drop(chunks);
+    assert_eq!(slow.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
+}
+
+async fn a_request_that_was_taken_over_comes_to_nothing(database: Database) {
+    let app = TestApp::start(database).await;
+    let (slow, chunks) = slow_upload(&app).await;
+    // Another server believes the first one dead, and answers the same request.
+    let future = ms() + 60_000;
+    let db = &app.state.db;
+    let taken = db.take_key("anonymous", "one", 1, future, 0).await.unwrap();
+    assert_eq!(taken, api::db::Remembered::Ours);
+    let other = send(&app, "one", audio_form(tone(1.0), "a.wav")).await;
+    assert_eq!(other.status(), StatusCode::ACCEPTED);
+    chunks
+        .send(Ok(tone(1.0)[1000..].to_vec().into()))
+        .await
+        .unwrap();
+    drop(chunks);
+    let late = slow.await.unwrap().unwrap();
+    assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(app.rows().await, 1);
+    let again = send(&app, "one", audio_form(tone(1.0), "a.wav")).await;
+    assert_eq!(again.headers()["idempotent-replayed"], "true");
 }
 
 async fn a_refused_request_gives_its_key_back(database: Database) {
