@@ -94,6 +94,10 @@ pub struct Limits {
     #[arg(long, env = "WTT_BODY_DEADLINE_SECONDS", default_value_t = 600)]
     pub body_deadline_seconds: u64,
 
+    /// Seconds between two pieces of a body after which its sender is taken for gone.
+    #[arg(long, env = "WTT_BODY_SILENCE_SECONDS", default_value_t = 60)]
+    pub body_silence_seconds: u64,
+
     /// Seconds a client has for sending the headers of a request.
     #[arg(long, env = "WTT_HEADER_TIMEOUT_SECONDS", default_value_t = 30)]
     pub header_timeout_seconds: u64,
@@ -214,6 +218,10 @@ impl Config {
             let path = self.data_dir.join("whatsthetab.db");
             format!("sqlite://{}", path.display())
         })
+    }
+
+    pub fn body_silence(&self) -> Duration {
+        Duration::from_secs(self.limits.body_silence_seconds)
     }
 
     pub fn body_deadline(&self) -> Duration {

@@ -3,10 +3,14 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::context;
+use crate::{context, problems};
+
+/// Much of a detail or a pointer may be the client's own text.
+const MOST_DETAIL_CHARS: usize = 400;
+const MOST_POINTER_CHARS: usize = 100;
+const MOST_FIELDS: usize = 16;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident $code:literal $status:ident $title:literal,)*) => {
@@ -85,13 +89,17 @@ pub struct ApiError {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct FieldError {
     pub pointer: String,
     pub detail: String,
 }
 
 pub type ApiResult<T> = Result<T, ApiError>;
+/// The detail of a problem, beside the answer that holds it: for routes that say it in another shape.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(pub(crate) String);
+
 
 impl ApiError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -145,17 +153,26 @@ impl ApiError {
     /// The problem object.
     pub fn problem(&self) -> Value {
         let mut body = Map::new();
+    /// The detail as it is sent, of bounded length.
+    pub fn said(&self) -> String {
+        clipped(&self.detail, MOST_DETAIL_CHARS)
+    }
+
         let code = self.code.as_str();
-        body.insert("type".into(), format!("/problems/{code}").into());
+        body.insert("type".into(), problems::address(code).into());
         body.insert("title".into(), self.code.title().into());
         body.insert("status".into(), self.code.status().as_u16().into());
         body.insert("code".into(), code.into());
-        body.insert("detail".into(), self.detail.as_str().into());
+        body.insert("detail".into(), self.said().into());
         if !self.errors.is_empty() {
             let errors = self
                 .errors
                 .iter()
-                .map(|error| serde_json::json!(error))
+                .take(MOST_FIELDS)
+                .map(|error| {
+                    let pointer = clipped(&error.pointer, MOST_POINTER_CHARS);
+                    serde_json::json!({"pointer": pointer, "detail": error.detail})
+                })
                 .collect();
             body.insert("errors".into(), Value::Array(errors));
         }
@@ -171,6 +188,13 @@ impl ApiError {
 impl std::fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}: {}", self.code.as_str(), self.detail)
+fn clipped(text: &str, most_chars: usize) -> String {
+    match text.char_indices().nth(most_chars) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
     }
 }
 
@@ -183,11 +207,13 @@ impl IntoResponse for ApiError {
         let mut response = (self.code.status(), content_type, body).into_response();
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
+        let said = Said(self.said());
         }
         response.extensions_mut().insert(self.code);
         response
     }
 }
+        response.extensions_mut().insert(said);
 
 impl From<crate::db::Error> for ApiError {
     fn from(error: crate::db::Error) -> Self {

@@ -8,6 +8,7 @@ pub mod db;
 pub mod error;
 mod events;
 mod extract;
+mod heads;
 mod health;
 mod idempotency;
 mod index;
@@ -19,6 +20,7 @@ mod metrics;
 #[doc(hidden)]
 pub mod models;
 pub mod objects;
+mod problems;
 mod router;
 mod seed;
 mod serve;
@@ -81,6 +83,12 @@ impl Bound {
     /// What the handlers share (tests look into it).
     pub fn state(&self) -> &AppState {
         &self.state
+    }
+
+    /// Every path of the public port, as the router has it (tests hold their tables against it).
+    #[doc(hidden)]
+    pub fn paths(&self) -> Vec<String> {
+        router::paths(&self.state)
     }
 
     /// Answers requests and runs the loops until `shutdown`, then ends both.

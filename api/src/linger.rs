@@ -1,5 +1,5 @@
-//! Reads a refused body to its end, within reason, before the answer goes out: a client that is still sending would
-//! otherwise see its connection break instead of the answer. It looks at no byte and knows no route.
+//! Reads on, within reason, after a body was refused: the answer goes out at once, while the client is still sending, and a
+//! connection that were closed under its hands would take the answer with it. It looks at no byte and knows no route.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,6 +13,7 @@ use axum::response::Response;
 use futures::StreamExt;
 use parking_lot::Mutex;
 
+/// For a client that sends on after its answer; then the connection closes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Middleware.
@@ -38,7 +39,7 @@ pub(crate) async fn read_to_the_end(request: Request, next: Next) -> Response {
         }
     });
     if response.status().is_client_error() || response.status().is_server_error() {
-        let _ = tokio::time::timeout(PATIENCE, rest).await;
+        tokio::spawn(tokio::time::timeout(PATIENCE, rest));
     }
     response
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::ConfigError;
 use crate::error::{ApiError, ApiResult, Code};
+use crate::problems;
 use crate::state::AppState;
 
 /// What is known about a network apart from its weights.
@@ -217,10 +218,16 @@ impl Model {
         let mut error = ApiError::new(Code::OptionsInvalid, "");
         for (name, value) in options {
             match known.options.iter().find(|setting| setting.name == name) {
-                None => error = error.field(format!("/options/{name}"), "unknown option"),
+                None => {
+                    error = error.field(
+                        format!("/options/{}", problems::escaped(name)),
+                        "unknown option",
+                    )
+                }
                 Some(setting) => {
                     if let Some(problem) = setting.kind.problem(value) {
-                        error = error.field(format!("/options/{name}"), problem);
+                        error =
+                            error.field(format!("/options/{}", problems::escaped(name)), problem);
                     }
                 }
             }

@@ -8,12 +8,13 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyDeadlineLayer;
+use tower_http::timeout::{RequestBodyDeadlineLayer, RequestBodyTimeoutLayer};
 
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
 use crate::{
-    auth, context, events, health, index, internal, linger, metrics, models, seed, transcriptions,
+    auth, context, events, health, index, internal, linger, metrics, models, problems, seed,
+    transcriptions,
 };
 
 /// The public port.
@@ -28,6 +29,7 @@ pub(crate) fn router(state: AppState) -> Router {
     // Probes; workers, who show a claim token; and what gives nothing away.
     let open = Router::new()
         .merge(index::router())
+        .merge(problems::router())
         .merge(health::router())
         .merge(internal::router(&state))
         .merge(seed::open_router(&state));
@@ -46,18 +48,42 @@ pub(crate) fn admin_router(state: AppState) -> Router {
 
 fn layered(routes: Router<AppState>, state: AppState) -> Router {
     let deadline = state.config.body_deadline();
+    let silence = state.config.body_silence();
     let json_bytes = state.config.limits.max_json_bytes;
     routes
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(json_bytes))
         .layer(from_fn(linger::read_to_the_end))
+        .layer(RequestBodyTimeoutLayer::new(silence))
         .layer(RequestBodyDeadlineLayer::new(deadline))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(seed::speak_seed))
         .layer(from_fn(security_headers))
         .layer(from_fn_with_state(state.clone(), metrics::count_request))
         .layer(from_fn(context::with_context))
         .with_state(state)
+}
+
+/// Every path of the public port. The router keeps its list to itself, but prints it.
+pub(crate) fn paths(state: &AppState) -> Vec<String> {
+    let printed = format!("{:?}", router(state.clone()));
+    let Some((_, mut rest)) = printed.split_once("paths: {") else {
+        return Vec::new();
+    };
+    let mut paths = Vec::new();
+    // `RouteId(0): "/a", RouteId(1): "/b"}`
+    while let Some((_, quoted)) = rest.split_once('"') {
+        let Some((path, behind)) = quoted.split_once('"') else {
+            break;
+        };
+        paths.push(path.to_owned());
+        if behind.starts_with('}') {
+            break;
+        }
+        rest = behind;
+    }
+    paths
 }
 
 async fn nothing_here() -> ApiError {
@@ -69,7 +95,7 @@ async fn nothing_here() -> ApiError {
 
 async fn wrong_method(State(_): State<AppState>, request: Request) -> ApiError {
     let detail = format!(
-        "{} does not work here; `GET /` names the routes",
+        "{} does not work here; the header Allow names what does",
         request.method()
     );
     ApiError::new(Code::MethodNotAllowed, detail)

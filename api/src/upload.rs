@@ -2,11 +2,13 @@
 //! reads of what is stored (headers and last pages; nothing is decoded here). What is not kept is deleted.
 
 use axum::extract::multipart::Field;
+use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
 use crate::error::{ApiError, ApiResult, Code};
 use crate::objects::ObjectKey;
 use crate::state::AppState;
+use crate::transcriptions::MULTIPART_OVERHEAD_BYTES;
 
 const LONGEST_FILENAME_BYTES: usize = 255;
 /// Of a recording whose length is unknown: what a small codec needs.
@@ -106,6 +108,21 @@ pub(crate) async fn hash_only(state: &AppState, mut field: Field<'_>) -> ApiResu
         hash.update(&chunk);
     }
     Ok(hex::encode(hash.finalize()))
+}
+
+/// Whoever announces more than is taken is told before anything is read, and before it is sent where the client asks first
+/// (`Expect: 100-continue`).
+pub(crate) fn refuse_announced(state: &AppState, headers: &HeaderMap) -> ApiResult<()> {
+    let limit_bytes = state.config.limits.max_upload_bytes;
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match announced {
+        Some(bytes) if bytes > limit_bytes.saturating_add(MULTIPART_OVERHEAD_BYTES) => {
+            Err(too_large(limit_bytes))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn too_large(limit_bytes: u64) -> ApiError {

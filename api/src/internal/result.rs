@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use queue::{Completed, Completion, ResultPointer, Verdict};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Attempt;
@@ -114,9 +114,18 @@ async fn read(state: &AppState, multipart: &mut Multipart) -> ApiResult<HandIn> 
     Ok(HandIn {
         midi: midi.ok_or_else(|| missing("midi"))?,
         notes: notes.ok_or_else(|| missing("notes"))?,
-        report: serde_json::from_slice(&report)
-            .map_err(|error| invalid(format!("the report: {error}")))?,
+        report: read_report(&report)?,
     })
+}
+
+fn read_report(json: &[u8]) -> ApiResult<Report> {
+    let unusable = |error: serde_json::Error| invalid(format!("the report: {error}"));
+    let value: Value = serde_json::from_slice(json).map_err(unusable)?;
+    // serde would take a list for a struct, field by field.
+    if !value.is_object() {
+        return Err(invalid("the report: it must be a JSON object"));
+    }
+    serde_json::from_value(value).map_err(unusable)
 }
 
 pub(crate) async fn part(mut field: Field<'_>, name: &str, limit: usize) -> ApiResult<Bytes> {

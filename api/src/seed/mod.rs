@@ -9,14 +9,15 @@ mod status;
 mod upload;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::json;
 
 use crate::db::{Row, State};
-use crate::error::{ApiError, Code};
+use crate::error::{ApiError, Code, Said};
 use crate::extract::Json;
 use crate::state::AppState;
 use crate::transcriptions::MULTIPART_OVERHEAD_BYTES;
@@ -104,6 +105,28 @@ async fn wrong_method() -> SeedError {
     SeedError::new(Code::MethodNotAllowed, "this method does not work here")
 }
 
+/// Middleware: whatever goes wrong below the first system's paths is said in its shape, be it in a handler, for want of a key,
+/// or because there is nothing. Status and headers (Retry-After, WWW-Authenticate) stay those of the problem.
+pub(crate) async fn speak_seed(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let mut parts = path.trim_start_matches('/').split('/');
+    let is_seed = matches!(parts.next(), Some("transcribe" | "media"));
+    let mut response = next.run(request).await;
+    if !is_seed {
+        return response;
+    }
+    if let Some(Said(detail)) = response.extensions_mut().remove::<Said>() {
+        *response.body_mut() = json!({ "error": detail }).to_string().into();
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+    }
+    response
+}
+
 /// An error in the shape of the first system.
 struct SeedError(ApiError);
 
@@ -132,17 +155,8 @@ impl<E: Into<ApiError>> From<E> for SeedError {
 
 impl IntoResponse for SeedError {
     fn into_response(self) -> Response {
-        let Self(error) = self;
-        let body = json!({ "error": error.detail }).to_string();
-        // Status and headers (Retry-After, WWW-Authenticate) stay those of the error.
-        let mut response = error.into_response();
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = body.into();
-        response
+        // `speak_seed` gives it its shape, as it does for what goes wrong in front of the handlers.
+        self.0.into_response()
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a transcription stands and what came of it, in the first system's words.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -47,27 +47,33 @@ pub(super) async fn status(
     })))
 }
 
-pub(super) async fn midi(state: State<AppState>, id: Path<String>, headers: HeaderMap) -> Response {
-    file(state, id, headers, Disposition::Inline).await
+pub(super) async fn midi(
+    state: State<AppState>,
+    id: Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    file(state, id, (&method, &headers), Disposition::Inline).await
 }
 
 pub(super) async fn download_midi(
     state: State<AppState>,
     id: Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
-    file(state, id, headers, Disposition::Attachment).await
+    file(state, id, (&method, &headers), Disposition::Attachment).await
 }
 
 async fn file(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    asked: (&Method, &HeaderMap),
     disposition: Disposition,
 ) -> Response {
     let found = async {
         let row = find(&state, &id).await?;
-        files::respond(&state, &row, FileName::Midi, &headers, disposition)
+        files::respond(&state, &row, FileName::Midi, asked, disposition)
             .await
             .map_err(SeedError)
     };

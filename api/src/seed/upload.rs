@@ -1,6 +1,7 @@
 //! `POST /transcribe/upload/`: stores the recording and nothing more; `generate` starts it.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::SeedError;
@@ -17,8 +18,10 @@ const KEPT_MS: u64 = 24 * 3600 * 1000;
 
 pub(super) async fn upload(
     State(state): State<AppState>,
+    headers: HeaderMap,
     multipart: Result<Multipart, crate::error::ApiError>,
 ) -> Result<Json<Value>, SeedError> {
+    upload::refuse_announced(&state, &headers).inspect_err(names::count_rejected)?;
     let Ok(mut multipart) = multipart else {
         return Err(not_a_file().await);
     };

@@ -137,6 +137,9 @@ fn finished(row: &Row) -> ApiError {
 fn not_retryable(state: JobState) -> ApiError {
     ApiError::new(
         Code::NotRetryable,
-        format!("the transcription is {}", state.as_str()),
+        format!(
+            "the transcription is {}; only a failed or cancelled one can be retried",
+            state.as_str()
+        ),
     )
 }

@@ -19,7 +19,7 @@ use crate::idempotency::{self, Held, Taken};
 use crate::metrics::names;
 use crate::objects::ObjectKey;
 use crate::state::AppState;
-use crate::transcriptions::{MULTIPART_OVERHEAD_BYTES, View};
+use crate::transcriptions::View;
 use crate::upload::{self, Received};
 
 const LONGEST_WAIT_SECONDS: u64 = 60;
@@ -31,25 +31,11 @@ pub(crate) async fn create(
     headers: HeaderMap,
     mut multipart: Multipart,
 ) -> ApiResult<Response> {
-    let answer = match refuse_before_continue(&state, &headers) {
+    let answer = match upload::refuse_announced(&state, &headers) {
         Ok(()) => accept(&state, &principal, &headers, &mut multipart).await,
         Err(error) => Err(error),
     };
     answer.inspect_err(names::count_rejected)
-}
-
-/// A client that asks first (`Expect: 100-continue`) is told before it sends anything.
-fn refuse_before_continue(state: &AppState, headers: &HeaderMap) -> ApiResult<()> {
-    let limit_bytes = state.config.limits.max_upload_bytes;
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let too_large =
-        announced.is_some_and(|bytes| bytes > limit_bytes.saturating_add(MULTIPART_OVERHEAD_BYTES));
-    if too_large && headers.contains_key(header::EXPECT) {
-        return Err(upload::too_large(limit_bytes));
-    }
-    Ok(())
 }
 
 async fn accept(
@@ -119,7 +105,7 @@ async fn commit(
         .map(|held| held.answered(form.request_sha256(), &row.id, answer.clone()));
     if let Err(error) = state.db.insert(&row, answered.as_ref()).await {
         // The answer may have been lost, not the row: only what is surely not there may lose its recording.
-        if state.db.withdraw(&row.id).await.is_err() {
+        if !error.is_undone() && state.db.withdraw(&row.id).await.is_err() {
             tracing::warn!(task.id = %row.id, "keeping the recording of a row that may exist");
             received.keep();
         }

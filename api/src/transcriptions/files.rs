@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -120,6 +120,7 @@ pub(crate) async fn list_files(
 pub(crate) async fn get_file(
     State(state): State<AppState>,
     Path((id, name)): Path<(String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let row = find(&state, &id).await?;
@@ -139,7 +140,7 @@ pub(crate) async fn get_file(
     } else {
         Disposition::Attachment
     };
-    respond(&state, &row, name, &headers, how).await
+    respond(&state, &row, name, (&method, &headers), how).await
 }
 
 /// A file of a row as an answer, with tags and ranges.
@@ -147,7 +148,7 @@ pub(crate) async fn respond(
     state: &AppState,
     row: &Row,
     name: FileName,
-    headers: &HeaderMap,
+    (method, headers): (&Method, &HeaderMap),
     how: Disposition,
 ) -> ApiResult<Response> {
     let file = open(row, name)?;
@@ -158,7 +159,7 @@ pub(crate) async fn respond(
             (etag_of(&body), body.len() as u64, Some(body))
         }
     };
-    let range = wanted(headers, bytes, &etag);
+    let range = wanted(method, headers, bytes, &etag);
     let (status, part) = match range {
         _ if is_known(headers, &etag) => (StatusCode::NOT_MODIFIED, None),
         Wanted::Whole => (StatusCode::OK, Some(0..bytes)),
@@ -166,7 +167,7 @@ pub(crate) async fn respond(
         Wanted::Outside => {
             let error = ApiError::new(
                 Code::RangeUnsatisfiable,
-                format!("the file has {bytes} bytes"),
+                format!("the range begins behind the end: the file has {bytes} bytes"),
             );
             let range = axum::http::HeaderValue::from_str(&format!("bytes */{bytes}"))
                 .map_err(ApiError::internal)?;

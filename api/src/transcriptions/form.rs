@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::row::Choice;
 use crate::error::{ApiError, ApiResult, Code};
 use crate::extract::Multipart;
+use crate::problems;
 use crate::state::AppState;
 use crate::upload::{self, Received};
 
@@ -168,8 +169,10 @@ fn check_labels(labels: &BTreeMap<String, String>) -> ApiResult<()> {
             let detail = format!(
                 "names and values of labels have at most {LONGEST_LABEL_BYTES} bytes and no control characters"
             );
-            Err(ApiError::new(Code::LabelsInvalid, detail)
-                .field(format!("/labels/{name}"), "not a valid label"))
+            Err(ApiError::new(Code::LabelsInvalid, detail).field(
+                format!("/labels/{}", problems::escaped(name)),
+                "not a valid label",
+            ))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -12,7 +12,11 @@ pub(crate) enum Wanted {
     Outside,
 }
 
-pub(crate) fn wanted(headers: &HeaderMap, bytes: u64, etag: &str) -> Wanted {
+pub(crate) fn wanted(method: &Method, headers: &HeaderMap, bytes: u64, etag: &str) -> Wanted {
+    // RFC 9110, 14.2: a range of anything but a GET is ignored.
+    if method != Method::GET {
+        return Wanted::Whole;
+    }
     let Some(value) = headers
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok())

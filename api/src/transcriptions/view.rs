@@ -7,6 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::db::{Row, State};
 use crate::error::Code;
+use crate::problems;
 use crate::state::AppState;
 use crate::transcriptions::files;
 
@@ -184,7 +185,7 @@ fn problem(error: &TaskError) -> Value {
         .find(|code| code.as_str() == error.code)
         .map(|code| code.title());
     json!({
-        "type": format!("/problems/{}", error.code),
+        "type": problems::address(&error.code),
         "title": title.unwrap_or("The transcription failed"),
         "code": error.code,
         "kind": error.kind,

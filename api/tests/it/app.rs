@@ -49,6 +49,8 @@ pub(crate) struct TestApp {
     pub(crate) state: api::state::AppState,
     pub(crate) redis: RedisServer,
     pub(crate) key: Option<String>,
+    /// Every path that the router has.
+    pub(crate) paths: Vec<String>,
     folder: tempfile::TempDir,
     shutdown: CancellationToken,
     served: Option<JoinHandle<anyhow::Result<()>>>,
@@ -82,6 +84,7 @@ impl TestApp {
         let bound = api::bind(config).await.unwrap();
         let base = format!("http://{}", bound.local_addr().unwrap());
         let state = bound.state().clone();
+        let paths = bound.paths();
         let shutdown = CancellationToken::new();
         let served = Some(tokio::spawn(bound.serve(shutdown.clone())));
         let client = Client::builder()
@@ -95,6 +98,7 @@ impl TestApp {
             state,
             redis,
             key,
+            paths,
             folder,
             shutdown,
             served,
@@ -173,6 +177,19 @@ impl TestApp {
 
     pub(crate) fn stored_files(&self) -> usize {
         files_below(&self.folder.path().join("objects")).len()
+    }
+
+    /// Every file of the store with its size.
+    pub(crate) fn stored(&self) -> std::collections::BTreeMap<String, u64> {
+        let folder = self.folder.path().join("objects");
+        let files = files_below(&folder).into_iter();
+        files
+            .map(|file| {
+                let bytes = std::fs::metadata(&file).map_or(0, |about| about.len());
+                let name = file.strip_prefix(&folder).unwrap_or(&file);
+                (name.display().to_string(), bytes)
+            })
+            .collect()
     }
 
     pub(crate) async fn rows(&self) -> usize {

@@ -95,7 +95,8 @@ async fn the_service_describes_itself(database: Database) {
             .as_str()
             .unwrap()
             .replace("{id}", "x")
-            .replace("{name}", "midi");
+            .replace("{name}", "midi")
+            .replace("{code}", "internal");
         let answer = app.request(Method::TRACE, &path).send().await.unwrap();
         assert_ne!(answer.status(), StatusCode::NOT_FOUND, "{path}");
     }

@@ -42,10 +42,18 @@ pub(crate) fn midi() -> Vec<u8> {
 
 impl<'a> FakeWorker<'a> {
     pub(crate) fn new(app: &'a TestApp) -> Self {
+        Self::named(app, "fake-1")
+    }
+
+    pub(crate) fn named(app: &'a TestApp, name: &str) -> Self {
         Self {
             app,
-            id: WorkerId::parse("fake-1").unwrap(),
+            id: WorkerId::parse(name).unwrap(),
         }
+    }
+
+    pub(crate) fn id(&self) -> &WorkerId {
+        &self.id
     }
 
     pub(crate) async fn claim(&self) -> Claim {

@@ -85,12 +85,12 @@ async fn bad_parameters_are_named(database: Database) {
     for (query, status, code) in [
         ("limit=0", 422, "parameter_invalid"),
         ("limit=101", 422, "parameter_invalid"),
-        ("limit=x", 400, "request_malformed"),
+        ("limit=x", 422, "parameter_invalid"),
         ("state=done", 422, "parameter_invalid"),
         ("cursor=zzz", 400, "cursor_invalid"),
         // `1:` and a NUL.
         ("cursor=MToA", 400, "cursor_invalid"),
-        ("colour=red", 400, "request_malformed"),
+        ("colour=red", 422, "parameter_invalid"),
     ] {
         problem(
             app.get(&format!("/api/v1/transcriptions?{query}")).await,

@@ -4,6 +4,7 @@
 
 mod app;
 mod audio_files;
+mod bad_input;
 mod create;
 mod errors;
 mod fake_worker;
