@@ -14,7 +14,7 @@ use crate::leases::{Ending, Held, Hold};
 use crate::serve::Worker;
 use crate::service::{CallError, Stored};
 use crate::transcriber::{Failure, Finished, Song};
-use crate::workspace::AudioFile;
+use crate::workspace::{AudioFile, Room};
 use crate::{Control, service};
 
 type Notes = Result<Finished, Failure>;
@@ -101,13 +101,24 @@ impl Attempt<'_> {
     async fn fetch(&self) -> Result<AudioFile, Outcome> {
         let mut outage = self.outage();
         let mut damaged = 0;
+        let (workspace, bytes) = (&self.worker.workspace, self.claim.payload.bytes);
+        match workspace.room_for(bytes) {
+            Room::Enough => {}
+            Room::Short => return Err(self.no_room("the disk is too full for its audio")),
+            // A worker with a larger disk may do it.
+            Room::Never => {
+                return Err(Outcome::Failed(Failure::storage(
+                    "temp_dir_too_small",
+                    format!(
+                        "its audio has {bytes} bytes, and the folder for audio could never hold them"
+                    ),
+                )));
+            }
+        }
         loop {
-            let audio = self.worker.workspace.create().map_err(|error| {
-                Outcome::Failed(Failure::storage(
-                    "temp_file",
-                    format!("cannot make a temporary file for the audio: {error}"),
-                ))
-            })?;
+            let audio = workspace
+                .create()
+                .map_err(|error| self.no_room(format!("cannot make a temporary file: {error}")))?;
             match self
                 .worker
                 .api
@@ -119,7 +130,11 @@ impl Attempt<'_> {
                 )
                 .await
             {
-                Ok(()) => return Ok(audio),
+                Ok(()) => {
+                    workspace.worked();
+                    return Ok(audio);
+                }
+                Err(error @ CallError::Disk(_)) => return Err(self.no_room(error.to_string())),
                 Err(CallError::Away(reason)) => self.pause(&mut outage, &reason).await,
                 Err(CallError::Damaged(reason)) => {
                     damaged += 1;
@@ -135,12 +150,9 @@ impl Attempt<'_> {
 
     /// The notes. The network runs on a blocking thread; its steps are published from here.
     async fn transcribe(&mut self, audio: &AudioFile) -> Result<Finished, Outcome> {
-        let file = audio.reopen().map_err(|error| {
-            Outcome::Failed(Failure::storage(
-                "temp_file",
-                format!("cannot read back the downloaded audio: {error}"),
-            ))
-        })?;
+        let file = audio
+            .reopen()
+            .map_err(|error| self.no_room(format!("cannot read back the audio: {error}")))?;
         let payload = &self.claim.payload;
         let song = Song {
             audio: file,
@@ -224,6 +236,14 @@ impl Attempt<'_> {
                 Err(error) => return error.into_outcome("store its notes"),
             }
         }
+    }
+
+    /// This machine's disk does not serve: that is not the task's fault, and another worker may have it at once.
+    fn no_room(&self, reason: impl Into<String>) -> Outcome {
+        let (workspace, timing) = (&self.worker.workspace, &self.worker.config.timing);
+        // Before the task goes back, or this worker would be the first to claim it again.
+        workspace.failed(self.claim.payload.bytes.max(1), timing);
+        Outcome::NoRoom(reason.into())
     }
 
     fn outage(&self) -> Outage {

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use queue::{Claim, ClaimAnswer, ClaimRequest, QueueName, WorkerState};
+use queue::{Claim, ClaimAnswer, ClaimRequest, Hints, QueueName, WorkerState};
 use tokio::task::JoinSet;
 
 use crate::attempt;
-use crate::backoff::{Outage, around};
-use crate::hints::Hints;
+use crate::backoff::Outage;
 use crate::serve::Worker;
 
 /// How long a count of the idle workers is good enough to spread them.
@@ -31,10 +30,18 @@ pub(crate) async fn claim_until_stopped(worker: &Arc<Worker>, attempts: &mut Joi
             }
             continue;
         }
+        if let Some(pause) = worker.workspace.closed() {
+            tokio::select! {
+                () = worker.ending() => {}
+                () = tokio::time::sleep(pause) => {}
+                Some(over) = attempts.join_next(), if !attempts.is_empty() => note_panic(over),
+            }
+            continue;
+        }
         let Some((answer, sent)) = ask(worker).await else {
             break;
         };
-        let poll = around(worker.config.timing.poll, 0.2);
+        let poll = Hints::patience(worker.config.timing.poll);
         let wait = match answer {
             ClaimAnswer::Claimed(claim) => {
                 begin(worker, attempts, *claim, sent).await;

@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
     },
     Failed(Failure),
     Ended(Ending),
+    /// This machine's disk does not serve.
+    NoRoom(String),
     /// The task is not ours any more: nothing may be written.
     Discarded(String),
 }
@@ -56,6 +58,11 @@ pub(crate) async fn conclude(worker: &Worker, claim: &Claim, held: &Held, outcom
             fail(worker, claim, held, late).await;
         }
         Outcome::Ended(Ending::HandBack) => release(worker, claim, held).await,
+        Outcome::NoRoom(reason) => {
+            let bytes = claim.payload.bytes;
+            tracing::error!(task.id = %id, bytes, reason, "no room for its audio: handing it back, and claiming nothing until there is");
+            release(worker, claim, held).await;
+        }
         Outcome::Ended(Ending::Lost) => {
             tracing::warn!(task.id = %id, "attempt given up, nothing written");
         }

@@ -15,7 +15,6 @@ mod conclusion;
 mod config;
 mod engine;
 mod heartbeat;
-mod hints;
 mod leases;
 mod logs;
 mod presence;

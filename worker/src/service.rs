@@ -47,7 +47,7 @@ impl CallError {
     pub(crate) fn into_outcome(self, what: &str) -> Outcome {
         match self {
             CallError::Stale(reason) => Outcome::Discarded(reason),
-            CallError::Disk(_) => Outcome::Failed(Failure::storage("temp_file", self.to_string())),
+            CallError::Disk(_) => Outcome::NoRoom(self.to_string()),
             CallError::Refused {
                 ref code, status, ..
             } => {

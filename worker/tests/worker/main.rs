@@ -5,6 +5,7 @@
 )]
 
 mod api;
+mod disk;
 mod hand_in;
 mod leases;
 mod logs;
