@@ -3,11 +3,14 @@
 SHELL := bash
 # CI builds from Cargo.lock as it was committed; a developer may be in the middle of a change to it.
 LOCKED := $(if $(CI),--locked)
+# How many recordings `make chaos` uploads, and which choices it repeats (`make chaos ARGS="--seed 7"`).
+TASKS ?= 300
+ARGS ?=
 # The recordings for `make parity`; without any, it makes its own.
 FILES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories parity eval recordings clean
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short parity eval manifests recordings clean
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -49,12 +52,21 @@ fmt: ## format the Rust code
 advisories: ## look our dependencies up in the RustSec database (needs the network; not part of CI)
 	@tools=$$(scripts/cargo-deny.sh) && PATH="$$tools:$$PATH" cargo deny check advisories
 
+chaos: models ## break the running system on purpose for many minutes and count what becomes of each task: TASKS=300
+	@target/release/chaos --tasks $(TASKS) $(ARGS)
+
+chaos-short: models ## the same in a minute: SQLite, few tasks, one of each fault that fits (CI runs it)
+	@target/release/chaos --short --tasks 40 $(ARGS)
+
 parity: models ## compare with the published package, live: make parity FILES="a.wav b.flac"
 	@scripts/parity/run.sh $(FILES)
 
 eval: models ## what each network finds in pieces whose notes are known: make eval MODELS=basic-pitch,harmonica:small
 	@cargo build --release -p eval $(LOCKED)
 	@scripts/eval/run.sh --write-docs
+
+manifests: setup ## write manifests/crds anew from the code
+	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet -p crds --test schema $(LOCKED) the_manifests_are_up_to_date
 
 recordings: ## make the test recordings that parity uses, into target/recordings
 	@scripts/parity/run.sh --recordings-only

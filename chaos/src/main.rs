@@ -57,8 +57,20 @@ struct Args {
     keep: bool,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match chaos(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Without the stack, which says nothing about the system under test.
+            println!("chaos: FAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every limit held.
+fn chaos(args: &Args) -> anyhow::Result<bool> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let folder = workplace()?;
     println!(
@@ -71,17 +83,14 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let outcome = tokio::task::LocalSet::new().block_on(&runtime, run(&args, seed, folder.path()));
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, run(args, seed, folder.path()));
     let is_good = outcome
         .as_ref()
         .is_ok_and(|lines| lines.iter().all(|line| line.holds));
     if !is_good || args.keep {
         println!("chaos: logs and data are in {}", folder.keep().display());
     }
-    outcome.map(|_| match is_good {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    outcome.map(|_| is_good)
 }
 
 /// A folder for this run, with the programs under test: they lie beside our own, and a build in the middle of the run must not
