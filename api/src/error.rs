@@ -73,6 +73,7 @@ codes! {
     QueueFull "queue_full" SERVICE_UNAVAILABLE "The queue is full",
     QueueUnavailable "queue_unavailable" SERVICE_UNAVAILABLE "The queue cannot be reached",
     StorageUnavailable "storage_unavailable" SERVICE_UNAVAILABLE "The object store cannot be reached",
+    StorageFull "storage_full" INSUFFICIENT_STORAGE "The object store is full",
     DatabaseUnavailable "database_unavailable" SERVICE_UNAVAILABLE "The database cannot be reached",
     ShuttingDown "shutting_down" SERVICE_UNAVAILABLE "The server is shutting down",
 }
@@ -95,11 +96,11 @@ pub struct FieldError {
     pub detail: String,
 }
 
-pub type ApiResult<T> = Result<T, ApiError>;
 /// The detail of a problem, beside the answer that holds it: for routes that say it in another shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Said(pub(crate) String);
 
+pub type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -112,6 +113,8 @@ impl ApiError {
         };
         match code.status() {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => error.retry_after(5),
+            // Somebody has to make room: that takes longer.
+            StatusCode::INSUFFICIENT_STORAGE => error.retry_after(30),
             StatusCode::UNAUTHORIZED => error.header(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"whatsthetab\""),
@@ -150,14 +153,14 @@ impl ApiError {
         self
     }
 
-    /// The problem object.
-    pub fn problem(&self) -> Value {
-        let mut body = Map::new();
     /// The detail as it is sent, of bounded length.
     pub fn said(&self) -> String {
         clipped(&self.detail, MOST_DETAIL_CHARS)
     }
 
+    /// The problem object.
+    pub fn problem(&self) -> Value {
+        let mut body = Map::new();
         let code = self.code.as_str();
         body.insert("type".into(), problems::address(code).into());
         body.insert("title".into(), self.code.title().into());
@@ -185,9 +188,6 @@ impl ApiError {
     }
 }
 
-impl std::fmt::Display for ApiError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}: {}", self.code.as_str(), self.detail)
 fn clipped(text: &str, most_chars: usize) -> String {
     match text.char_indices().nth(most_chars) {
         Some((end, _)) => format!("{} ...", &text[..end]),
@@ -195,6 +195,9 @@ fn clipped(text: &str, most_chars: usize) -> String {
     }
 }
 
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.code.as_str(), self.detail)
     }
 }
 
@@ -204,16 +207,16 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
         let body = self.problem().to_string();
+        let said = Said(self.said());
         let mut response = (self.code.status(), content_type, body).into_response();
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
-        let said = Said(self.said());
         }
         response.extensions_mut().insert(self.code);
+        response.extensions_mut().insert(said);
         response
     }
 }
-        response.extensions_mut().insert(said);
 
 impl From<crate::db::Error> for ApiError {
     fn from(error: crate::db::Error) -> Self {
@@ -243,7 +246,13 @@ impl From<queue::Error> for ApiError {
 
 impl From<crate::objects::Error> for ApiError {
     fn from(error: crate::objects::Error) -> Self {
-        tracing::error!(cause = %error, "the object store failed");
+        tracing::error!(cause = %causes(&error), "the object store failed");
+        if error.is_full() {
+            return Self::new(
+                Code::StorageFull,
+                "there is no room for it in the object store; try again later",
+            );
+        }
         Self::new(
             Code::StorageUnavailable,
             "the object store cannot be reached; try again soon",
@@ -272,6 +281,21 @@ impl From<audio::Error> for ApiError {
     }
 }
 
+/// An error with everything below it: its own words seldom say why.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        // Some errors repeat what is below them.
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        below = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +311,11 @@ mod tests {
 
     #[test]
     fn unavailable_answers_say_when_to_come_back() {
+        ApiError::new(Code::StorageFull, "full")
+            .into_response()
+            .headers()
+            .get(header::RETRY_AFTER)
+            .expect("507 says it, too");
         let response = ApiError::new(Code::QueueFull, "full").into_response();
         assert!(response.headers().contains_key(header::RETRY_AFTER));
         assert_eq!(

@@ -106,12 +106,14 @@ impl Error {
     pub fn is_undone(&self) -> bool {
         match self {
             Error::Query(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
-            Error::Query(sqlx::Error::Database(error)) => match &*error.code().unwrap_or_default() {
-                code if code.len() < POSTGRES_CODE_CHARS => {
-                    [BUSY, LOCKED, READONLY, FULL].contains(&sqlite_primary(code))
+            Error::Query(sqlx::Error::Database(error)) => {
+                match &*error.code().unwrap_or_default() {
+                    code if code.len() < POSTGRES_CODE_CHARS => {
+                        [BUSY, LOCKED, READONLY, FULL].contains(&sqlite_primary(code))
+                    }
+                    code => !code.starts_with("08") && !code.starts_with("57P"),
                 }
-                code => !code.starts_with("08") && !code.starts_with("57P"),
-            },
+            }
             _ => false,
         }
     }

@@ -215,7 +215,10 @@ fn is_outage(error: &anyhow::Error) -> bool {
             return cause.is_unavailable() || cause.is_refused();
         }
         if let Some(cause) = cause.downcast_ref::<ApiError>() {
-            return cause.code.status() == StatusCode::SERVICE_UNAVAILABLE;
+            return matches!(
+                cause.code.status(),
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE
+            );
         }
         cause
             .downcast_ref::<db::Error>()

@@ -60,6 +60,8 @@ pub enum Error {
     },
     #[error("failed to create the objects folder {path}: {source}")]
     Folder { path: String, source: io::Error },
+    #[error("the objects folder {path} is away; objects in it cannot be looked for")]
+    Away { path: String },
 }
 
 impl Error {
@@ -71,6 +73,25 @@ impl Error {
                 ..
             }
         )
+    }
+}
+
+impl Error {
+    /// No room: not ours to mend, and not for as short as an outage.
+    pub fn is_full(&self) -> bool {
+        let mut below: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = below {
+            if error.downcast_ref::<io::Error>().is_some_and(|error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                )
+            }) {
+                return true;
+            }
+            below = error.source();
+        }
+        false
     }
 }
 
@@ -172,14 +193,18 @@ impl Objects {
             .store
             .get_opts(&path, options)
             .await
-            .map_err(fail("read", key))?;
+            .map_err(|source| self.not_found_or_away("read", key, source))?;
         Ok(found.into_stream())
     }
 
     /// A small object whole.
     pub async fn read(&self, key: ObjectKey<'_>) -> Result<Bytes, Error> {
         let path = self.path(&key.to_string());
-        let found = self.store.get(&path).await.map_err(fail("read", key))?;
+        let found = self
+            .store
+            .get(&path)
+            .await
+            .map_err(|source| self.not_found_or_away("read", key, source))?;
         found.bytes().await.map_err(fail("read", key))
     }
 
@@ -187,8 +212,26 @@ impl Objects {
     pub async fn size(&self, key: ObjectKey<'_>) -> Result<Option<u64>, Error> {
         match self.store.head(&self.path(&key.to_string())).await {
             Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(fail("look for", key)(source)),
+            Err(source) => match self.not_found_or_away("look for", key, source) {
+                error if error.is_not_found() => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Where the whole folder is missing, that an object is not there says nothing: its disk may not be mounted.
+    fn not_found_or_away(
+        &self,
+        action: &'static str,
+        key: ObjectKey<'_>,
+        source: object_store::Error,
+    ) -> Error {
+        let error = fail(action, key)(source);
+        match &self.folder {
+            Some(folder) if error.is_not_found() && !folder.is_dir() => Error::Away {
+                path: folder.display().to_string(),
+            },
+            _ => error,
         }
     }
 

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod away;
 mod common;
 mod events;
+mod full;
 mod internal;
 mod loops;
 mod seed;

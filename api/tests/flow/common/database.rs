@@ -101,6 +101,19 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// `-STOP` halts every process of the server, `-CONT` lets them go on.
+    pub(crate) fn signal(&self, signal: &str) {
+        let postmaster = self.server.id().to_string();
+        let children = Command::new("ps")
+            .args(["-o", "pid=", "--ppid", &postmaster])
+            .output()
+            .unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        let all = children.split_whitespace().chain([postmaster.as_str()]);
+        // Children may end meanwhile.
+        let _ = Command::new("kill").arg(signal).args(all).status();
+    }
+
     fn answers(&self) -> bool {
         let asked = Command::new(binary("pg_isready"))
             .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
