@@ -6,6 +6,7 @@
 //! The only crate that names `tch`. It knows nothing of HTTP, Redis, databases or clusters.
 
 pub mod basic_pitch;
+mod cpu;
 pub mod device;
 pub mod engine;
 mod error;

@@ -1,8 +1,7 @@
 //! The network over a whole song without the engine: for comparisons with the package, which want the maps themselves.
 
-use super::config::{CONTOURS, KEPT, PITCHES};
-use super::maps::{Maps, WindowMaps};
-use super::model::BatchMaps;
+use super::config::CONTOURS;
+use super::maps::Maps;
 use super::segments::Cutter;
 use super::{Model, Window, Windows};
 use crate::Error;
@@ -47,9 +46,8 @@ pub fn analyse(
             .iter()
             .map(|window| window.samples.as_slice())
             .collect();
-        let out = model.forward(&samples)?;
-        for (row, window) in batch.iter().enumerate() {
-            let window_maps = row_of(&out, row, window.song_samples);
+        let out = model.forward(&samples, true)?;
+        for (window_maps, window) in out.into_iter().zip(batch) {
             log_spread_db.push(window_maps.log_spread_db);
             maps.push(&window_maps);
             contour.extend_from_slice(&window_maps.contour);
@@ -63,16 +61,4 @@ pub fn analyse(
         contour,
         log_spread_db,
     })
-}
-
-/// One window's part of a batch.
-pub(super) fn row_of(batch: &BatchMaps, row: usize, song_samples: Option<usize>) -> WindowMaps {
-    let pitches = row * KEPT * PITCHES..(row + 1) * KEPT * PITCHES;
-    WindowMaps {
-        note: batch.note[pitches.clone()].to_vec(),
-        onset: batch.onset[pitches].to_vec(),
-        contour: batch.contour[row * KEPT * CONTOURS..(row + 1) * KEPT * CONTOURS].to_vec(),
-        log_spread_db: batch.log_spread_db[row],
-        song_samples,
-    }
 }

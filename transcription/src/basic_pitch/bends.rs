@@ -5,8 +5,9 @@
 
 use std::sync::LazyLock;
 
-use super::config::{CONTOURS, PITCHES};
+use super::config::{CONTOURS, KEPT, PITCHES};
 use super::decoding::NoteEvent;
+use crate::cpu::{Isa, Lanes, Work};
 
 /// Cents of one step.
 pub const UNIT_CENTS: f64 = 100.0 / 3.0;
@@ -26,6 +27,60 @@ static WEIGHTS: LazyLock<[f64; 2 * REACH + 1]> = LazyLock::new(|| {
 pub fn extend(contour: &[f32], bend: &mut Vec<i8>) {
     for row in contour.chunks_exact(CONTOURS) {
         bend.extend((0..PITCHES).map(|column| bend_of(row, column)));
+    }
+}
+
+/// The same from rows of bins, frames along their columns: [`KEPT`] frames from column `first` on, frame by frame.
+pub(super) fn of_columns(isa: Isa, contour: &[f32], row: usize, first: usize) -> Vec<i8> {
+    isa.run(OfColumns {
+        contour,
+        row,
+        first,
+    })
+}
+
+/// Frames that are looked at together.
+const TOGETHER: usize = 16;
+
+struct OfColumns<'a> {
+    contour: &'a [f32],
+    row: usize,
+    first: usize,
+}
+
+impl Work for OfColumns<'_> {
+    type Out = Vec<i8>;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Vec<i8> {
+        let mut bends = vec![0i8; KEPT * PITCHES];
+        for frame in (0..KEPT).step_by(TOGETHER) {
+            let count = TOGETHER.min(KEPT - frame);
+            // Whole vectors, the last one moved back to end with the last frame.
+            let frame = frame + count - TOGETHER;
+            for column in 0..PITCHES {
+                let centre = column * 3;
+                let low = centre.saturating_sub(REACH);
+                let high = (centre + REACH + 1).min(CONTOURS);
+                let mut best = [f64::NEG_INFINITY; TOGETHER];
+                let mut best_bin = [0f64; TOGETHER];
+                for bin in low..high {
+                    let weight = WEIGHTS[bin + REACH - centre];
+                    let activations =
+                        &self.contour[bin * self.row + self.first + frame..][..TOGETHER];
+                    for at in 0..TOGETHER {
+                        let value = f64::from(activations[at]) * weight;
+                        let higher = value > best[at];
+                        best[at] = if higher { value } else { best[at] };
+                        best_bin[at] = if higher { bin as f64 } else { best_bin[at] };
+                    }
+                }
+                for (at, bin) in best_bin.iter().enumerate() {
+                    bends[(frame + at) * PITCHES + column] = (*bin as i16 - centre as i16) as i8;
+                }
+            }
+        }
+        bends
     }
 }
 
@@ -56,6 +111,7 @@ pub fn bends(bend: &[i8], event: &NoteEvent) -> Vec<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::noise::noise;
 
     fn bends_at(contour: &[f32], pitch: u8) -> Vec<i32> {
         let mut rows = Vec::new();
@@ -86,6 +142,24 @@ mod tests {
                 [expected],
                 "pitch {pitch}, bin {peak}"
             );
+        }
+    }
+
+    #[test]
+    fn bends_of_columns_are_those_of_frames() {
+        let (row, first) = (KEPT + 9, 4);
+        // Few different values, so that there are ties.
+        let columns: Vec<f32> = noise(1, CONTOURS * row)
+            .iter()
+            .map(|number| (number * 8.0).round() / 8.0 + 0.5)
+            .collect();
+        let frames: Vec<f32> = (0..KEPT * CONTOURS)
+            .map(|at| columns[at % CONTOURS * row + first + at / CONTOURS])
+            .collect();
+        let mut expected = Vec::new();
+        extend(&frames, &mut expected);
+        for isa in Isa::all() {
+            assert_eq!(of_columns(isa, &columns, row, first), expected, "{isa:?}");
         }
     }
 

@@ -20,6 +20,10 @@ pub const WINDOW_HOP: usize = WINDOW - OVERLAP * HOP;
 pub const LEAD: usize = OVERLAP / 2 * HOP;
 /// Frames of a window that are kept.
 pub const KEPT: usize = FRAMES - OVERLAP;
+/// How far each harmonic lies from the fundamental, in bins: 0.5, 1, 2, ... 7 times its frequency.
+pub(super) const HARMONIC_SHIFTS: [isize; 8] = [-36, 0, 36, 57, 72, 84, 93, 101];
+/// Below this range of dB a window is silent: what is left is rounding, which the division would blow up to full scale.
+pub(super) const SILENT_SPREAD_DB: f32 = 1e-4;
 /// Semitones from A0.
 pub const PITCHES: usize = 88;
 /// Bins of the contour map: three a semitone.

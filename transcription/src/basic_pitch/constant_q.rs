@@ -2,244 +2,326 @@
 //! other along the taps. Next to silence a bin holds little but rounding, and the logarithm behind it makes that audible: with
 //! another order the maps differ by up to 1e-4, with this one the transform is equal to the last bit.
 //!
-//! Knows nothing of `tch`. Vectors run across filters or across time, never along the taps, so any width gives the same sums.
+//! Knows nothing of `tch`. Vectors run across time, never along the taps, so any width gives the same sums: the samples of a level
+//! lie in as many rows as there are samples from one frame to the next, and a filter's taps are rows of frames.
 
 use super::config::{FRAMES, HOP, WINDOW};
+use crate::cpu::Isa;
+use crate::cpu::aligned::Aligned;
+use crate::cpu::functions::magnitudes;
+use crate::cpu::rows::{OUTPUTS, PIECE, Sum};
 
 const TAPS: usize = 256;
 const OCTAVES: usize = 9;
-/// Real, then imaginary filters of one octave.
-const FILTERS: usize = 72;
-/// Filters that one pass keeps in registers, and frames that share a load of them.
-const FILTER_BLOCK: usize = 24;
-const FRAME_BLOCK: usize = 4;
-/// Outputs of the low-pass that one pass keeps in registers.
-const LOW_PASS_BLOCK: usize = 64;
-/// Bins of the transform: the highest of nine octaves of 36.
+/// Filters of an octave.
+const FILTERS: usize = 36;
+/// Bins of the transform: the highest of nine octaves.
 pub(super) const BINS: usize = 309;
+/// Bins of the lowest octave that fall away.
+const DROPPED: usize = OCTAVES * FILTERS - BINS;
+/// Frames as rows hold them: whole vectors.
+pub(super) const COLUMNS: usize = FRAMES.next_multiple_of(PIECE);
+/// Filters of one sum: half its outputs are their real parts, half their imaginary ones.
+const GROUP: usize = OUTPUTS / 2;
+/// Rows that eight neighbouring outputs of the low-pass read: each begins two samples after the last.
+const LOW_PASS_ROWS: usize = TAPS + 2 * (OUTPUTS - 1);
+const NO_BIAS: [f32; OUTPUTS] = [0.0; OUTPUTS];
 
 /// Kernels as the transform wants them.
 pub(super) struct ConstantQ {
-    /// `[tap][filter]`.
-    kernels: Vec<[f32; FILTERS]>,
-    /// Outside of these taps all kernels are zero; adding zeros changes no sum.
-    taps: std::ops::Range<usize>,
+    isa: Isa,
+    /// Four filters each, lowest first.
+    groups: Vec<Group>,
+    /// `[row][output]`.
     low_pass: Vec<f32>,
     scale: Vec<f32>,
+}
+
+struct Group {
+    /// Outside of these taps all four are zero; adding zeros changes no sum.
+    taps: std::ops::Range<usize>,
+    /// `[tap][four real, four imaginary]`.
+    weights: Vec<f32>,
+}
+
+/// What a transform works in, so that windows need not ask for memory.
+pub(super) struct Room {
+    levels: Vec<Level>,
+    parts: Aligned,
+    offsets: Vec<u32>,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Room {
+            levels: (0..OCTAVES).map(Level::new).collect(),
+            parts: Aligned::zeros(OUTPUTS * COLUMNS),
+            offsets: Vec::with_capacity(LOW_PASS_ROWS),
+        }
+    }
+}
+
+/// A window at one of nine rates: sample `i * hop + phase` is column `i` of row `phase`.
+struct Level {
+    hop: usize,
+    samples: usize,
+    /// Columns in front of the first and behind the last.
+    margin: usize,
+    stride: usize,
+    numbers: Aligned,
+}
+
+impl Level {
+    fn new(octave: usize) -> Self {
+        let hop = HOP >> octave;
+        let margin = (TAPS / 2 / hop + 1 + OUTPUTS * 2 / hop).next_multiple_of(PIECE);
+        let stride = COLUMNS + 2 * margin;
+        Level {
+            hop,
+            samples: WINDOW >> octave,
+            margin,
+            stride,
+            numbers: Aligned::zeros(hop * stride),
+        }
+    }
+
+    /// Where the row begins whose column 0 is sample `sample`.
+    fn row(&self, sample: isize) -> usize {
+        let hop = self.hop as isize;
+        let column = self.margin as isize + sample.div_euclid(hop);
+        sample.rem_euclid(hop) as usize * self.stride + column as usize
+    }
+
+    /// Zeros before the first sample and behind the last.
+    fn clear_margins(&mut self) {
+        for phase in 0..self.hop {
+            let row = &mut self.numbers[phase * self.stride..][..self.stride];
+            let count = (self.samples - phase).div_ceil(self.hop);
+            row[..self.margin].fill(0.0);
+            row[self.margin + count..].fill(0.0);
+        }
+    }
+
+    fn fill(&mut self, window: &[f32]) {
+        for first in (0..self.hop).step_by(PIECE) {
+            for (column, frame) in window.chunks(self.hop).enumerate() {
+                let samples = frame.iter().skip(first).take(PIECE);
+                for (phase, sample) in samples.enumerate() {
+                    self.numbers[(first + phase) * self.stride + self.margin + column] = *sample;
+                }
+            }
+        }
+        self.clear_margins();
+    }
+
+    /// Mirrored samples on both sides, the edge itself not repeated.
+    fn reflect(&mut self) {
+        let last = self.samples as isize - 1;
+        for distance in 1..=TAPS as isize / 2 {
+            let (before, after) = (self.row(-distance), self.row(last + distance));
+            self.numbers[before] = self.numbers[self.row(distance)];
+            self.numbers[after] = self.numbers[self.row(last - distance)];
+        }
+    }
 }
 
 impl ConstantQ {
     /// `real` and `imaginary`: `[36, TAPS]`; `low_pass`: `[TAPS]`; `scale`: `[BINS]`.
     pub(super) fn new(
+        isa: Isa,
         real: &[f32],
         imaginary: &[f32],
-        low_pass: Vec<f32>,
+        low_pass: &[f32],
         scale: Vec<f32>,
     ) -> Self {
-        let kernels: Vec<[f32; FILTERS]> = (0..TAPS)
-            .map(|tap| {
-                let half = FILTERS / 2;
-                std::array::from_fn(|filter| {
-                    if filter < half {
-                        real[filter * TAPS + tap]
-                    } else {
-                        imaginary[(filter - half) * TAPS + tap]
-                    }
-                })
-            })
-            .collect();
-        let used = |taps: &[f32; FILTERS]| taps.iter().any(|weight| *weight != 0.0);
-        let first = kernels.iter().position(used).unwrap_or(0);
-        let last = kernels.iter().rposition(used).map_or(0, |last| last + 1);
+        let group = |first: usize| {
+            let weight = |tap: usize, output: usize| {
+                let kernels = if output < GROUP { real } else { imaginary };
+                kernels[(first + output % GROUP) * TAPS + tap]
+            };
+            let used = |tap: &usize| (0..OUTPUTS).any(|output| weight(*tap, output) != 0.0);
+            let begin = (0..TAPS).find(used).unwrap_or(0);
+            let end = (0..TAPS).rev().find(used).map_or(0, |last| last + 1);
+            Group {
+                taps: begin..end,
+                weights: (begin..end)
+                    .flat_map(|tap| (0..OUTPUTS).map(move |output| (tap, output)))
+                    .map(|(tap, output)| weight(tap, output))
+                    .collect(),
+            }
+        };
         ConstantQ {
-            kernels,
-            taps: first..last,
-            low_pass,
+            isa,
+            groups: (0..FILTERS).step_by(GROUP).map(group).collect(),
+            low_pass: (0..LOW_PASS_ROWS * OUTPUTS)
+                .map(|at| {
+                    let tap = (at / OUTPUTS).checked_sub(at % OUTPUTS * 2);
+                    tap.and_then(|tap| low_pass.get(tap))
+                        .copied()
+                        .unwrap_or(0.0)
+                })
+                .collect(),
             scale,
         }
     }
 
-    /// Magnitudes `[FRAMES][BINS]` of one window, into `magnitude`.
-    pub(super) fn transform(&self, window: &[f32], magnitude: &mut [f32]) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-        {
-            #[expect(
-                unsafe_code,
-                reason = "the processor was just asked whether it has these instructions"
-            )]
-            // SAFETY: `avx2` and `fma` are there.
-            unsafe {
-                self.transform_fma(window, magnitude);
-            }
-            return;
-        }
-        self.transform_anywhere(window, magnitude);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn transform_fma(&self, window: &[f32], magnitude: &mut [f32]) {
-        self.transform_anywhere(window, magnitude);
-    }
-
-    #[inline(always)]
-    fn transform_anywhere(&self, window: &[f32], magnitude: &mut [f32]) {
-        debug_assert_eq!((window.len(), magnitude.len()), (WINDOW, FRAMES * BINS));
-        let mut level = window.to_vec();
-        let mut filtered = vec![[0f32; FILTERS]; FRAMES];
+    /// Magnitudes `[BINS][COLUMNS]` of one window, into `magnitude`; columns beyond [`FRAMES`] mean nothing.
+    pub(super) fn transform(&self, window: &[f32], room: &mut Room, magnitude: &mut [f32]) {
+        debug_assert_eq!((window.len(), magnitude.len()), (WINDOW, COLUMNS * BINS));
+        let Room {
+            levels,
+            parts,
+            offsets,
+        } = room;
+        levels[0].fill(window);
         for octave in 0..OCTAVES {
-            self.filter(&reflect(&level), HOP >> octave, &mut filtered);
-            self.magnitudes(octave, &filtered, magnitude);
-            if octave + 1 < OCTAVES {
-                level = self.halve(&level);
+            let (upper, lower) = levels.split_at_mut(octave + 1);
+            let level = &mut upper[octave];
+            if let Some(next) = lower.first_mut() {
+                self.halve(level, next, offsets);
             }
+            level.reflect();
+            self.filter(octave, level, offsets, parts, magnitude);
         }
     }
 
-    /// All filters at every `hop`th sample.
-    #[inline(always)]
-    fn filter(&self, padded: &[f32], hop: usize, filtered: &mut [[f32; FILTERS]]) {
-        for (block, frames) in filtered.chunks_exact_mut(FRAME_BLOCK).enumerate() {
-            let starts: [&[f32]; FRAME_BLOCK] =
-                std::array::from_fn(|frame| &padded[(block * FRAME_BLOCK + frame) * hop..][..TAPS]);
-            for first in (0..FILTERS).step_by(FILTER_BLOCK) {
-                let mut sums = [[0f32; FILTER_BLOCK]; FRAME_BLOCK];
-                for tap in self.taps.clone() {
-                    let weights = &self.kernels[tap][first..first + FILTER_BLOCK];
-                    for (sums, start) in sums.iter_mut().zip(&starts) {
-                        let sample = start[tap];
-                        for (sum, weight) in sums.iter_mut().zip(weights) {
-                            *sum = weight.mul_add(sample, *sum);
-                        }
-                    }
-                }
-                for (frame, sums) in frames.iter_mut().zip(&sums) {
-                    frame[first..first + FILTER_BLOCK].copy_from_slice(sums);
-                }
+    /// All filters of an octave at every frame, and their magnitudes at their bins.
+    fn filter(
+        &self,
+        octave: usize,
+        level: &Level,
+        offsets: &mut Vec<u32>,
+        parts: &mut [f32],
+        magnitude: &mut [f32],
+    ) {
+        let starts: [usize; OUTPUTS] = std::array::from_fn(|output| output * COLUMNS);
+        for (index, group) in self.groups.iter().enumerate() {
+            let bins = ((OCTAVES - 1 - octave) * FILTERS + index * GROUP)..;
+            if bins.start + GROUP <= DROPPED {
+                continue;
             }
-        }
-    }
-
-    /// Scales an octave's filters and puts their magnitudes at their bins; the lowest fifteen bins of the last octave fall away.
-    #[inline(always)]
-    fn magnitudes(&self, octave: usize, filtered: &[[f32; FILTERS]], magnitude: &mut [f32]) {
-        let half = FILTERS / 2;
-        let lowest = ((OCTAVES - 1 - octave) * half) as isize - (OCTAVES * half - BINS) as isize;
-        for (frame, row) in filtered.iter().zip(magnitude.chunks_exact_mut(BINS)) {
-            for filter in 0..half {
-                let Ok(bin) = usize::try_from(lowest + filter as isize) else {
+            let rows = group.taps.clone();
+            offsets.clear();
+            offsets.extend(rows.map(|tap| level.row(tap as isize - TAPS as isize / 2) as u32));
+            let sum = Sum {
+                input: &level.numbers,
+                offsets,
+                weights: &group.weights,
+                bias: &NO_BIAS,
+                columns: COLUMNS,
+                relu: false,
+            };
+            sum.into_fused(self.isa, parts, &starts);
+            let (real, imaginary) = parts.split_at(GROUP * COLUMNS);
+            let parts = real
+                .chunks_exact(COLUMNS)
+                .zip(imaginary.chunks_exact(COLUMNS));
+            for (bin, (real, imaginary)) in bins.zip(parts) {
+                let Some(bin) = bin.checked_sub(DROPPED) else {
                     continue;
                 };
-                let (real, imaginary) = (
-                    frame[filter] * self.scale[bin],
-                    frame[filter + half] * self.scale[bin],
-                );
-                row[bin] = (real * real + imaginary * imaginary).sqrt();
+                let row = &mut magnitude[bin * COLUMNS..][..COLUMNS];
+                magnitudes(self.isa, real, imaginary, self.scale[bin], row);
             }
         }
     }
 
     /// The low-pass at every second sample, zeros around the signal.
-    #[inline(always)]
-    fn halve(&self, level: &[f32]) -> Vec<f32> {
-        let outputs = level.len() / 2;
-        // Even and odd samples apart, so that neighbouring outputs read neighbouring samples.
-        let lead = TAPS / 2 - 1;
-        let length = outputs + TAPS / 2 + LOW_PASS_BLOCK;
-        let padded = |at: usize| {
-            at.checked_sub(lead)
-                .and_then(|at| level.get(at))
-                .copied()
-                .unwrap_or(0.0)
-        };
-        let even: Vec<f32> = (0..length).map(|at| padded(at * 2)).collect();
-        let odd: Vec<f32> = (0..length).map(|at| padded(at * 2 + 1)).collect();
-        let mut halved = vec![0f32; outputs];
-        for (block, out) in halved.chunks_mut(LOW_PASS_BLOCK).enumerate() {
-            let mut sums = [0f32; LOW_PASS_BLOCK];
-            for (tap, weight) in self.low_pass.iter().enumerate() {
-                let side = if tap % 2 == 0 { &even } else { &odd };
-                let samples = &side[block * LOW_PASS_BLOCK + tap / 2..][..LOW_PASS_BLOCK];
-                for (sum, sample) in sums.iter_mut().zip(samples) {
-                    *sum = weight.mul_add(*sample, *sum);
-                }
-            }
-            out.copy_from_slice(&sums[..out.len()]);
+    fn halve(&self, level: &Level, next: &mut Level, offsets: &mut Vec<u32>) {
+        for first in (0..next.hop).step_by(OUTPUTS) {
+            offsets.clear();
+            let begin = 2 * first as isize - (TAPS as isize / 2 - 1);
+            let samples = begin..begin + LOW_PASS_ROWS as isize;
+            offsets.extend(samples.map(|sample| level.row(sample) as u32));
+            let phases = first..(first + OUTPUTS).min(next.hop);
+            let starts: Vec<usize> = phases.map(|phase| next.row(phase as isize)).collect();
+            let sum = Sum {
+                input: &level.numbers,
+                offsets,
+                weights: &self.low_pass,
+                bias: &NO_BIAS,
+                columns: COLUMNS,
+                relu: false,
+            };
+            sum.into_fused(self.isa, &mut next.numbers, &starts);
         }
-        halved
+        next.clear_margins();
     }
-}
-
-/// Half a kernel of mirrored samples on both sides, the edge itself not repeated.
-fn reflect(level: &[f32]) -> Vec<f32> {
-    let pad = TAPS / 2;
-    let before = level[1..=pad].iter().rev();
-    let after = level[level.len() - 1 - pad..level.len() - 1].iter().rev();
-    before.chain(level).chain(after).copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::noise::noise;
+
+    fn reflect(level: &[f32]) -> Vec<f32> {
+        let pad = TAPS / 2;
+        let before = level[1..=pad].iter().rev();
+        let after = level[level.len() - 1 - pad..level.len() - 1].iter().rev();
+        before.chain(level).chain(after).copied().collect()
+    }
 
     /// A transform of noise-like kernels and samples, each bin by the definition: one chain of fused multiply-adds.
     #[test]
     fn every_bin_is_one_chain_along_the_taps() {
-        let noise = |seed: u32| -> f32 {
-            (seed.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32 - 0.5
+        let kernels = |seed| -> Vec<f32> {
+            let kernels = noise(seed, FILTERS * TAPS);
+            // Higher filters are shorter, as the real ones are.
+            let used = |at: usize| (at % TAPS).abs_diff(TAPS / 2) < 108 - at / TAPS;
+            kernels
+                .iter()
+                .enumerate()
+                .map(|(at, weight)| if used(at) { *weight } else { 0.0 })
+                .collect()
         };
-        let tap = |at: usize, salt: u32| {
-            if (21..235).contains(&(at % TAPS)) {
-                noise(at as u32 + salt)
-            } else {
-                0.0
-            }
-        };
-        let real: Vec<f32> = (0..36 * TAPS).map(|at| tap(at, 1)).collect();
-        let imaginary: Vec<f32> = (0..36 * TAPS).map(|at| tap(at, 77_777)).collect();
-        let low_pass: Vec<f32> = (0..TAPS).map(|at| noise(at as u32 + 5) / 64.0).collect();
+        let (real, imaginary) = (kernels(1), kernels(2));
+        let low_pass: Vec<f32> = noise(3, TAPS).iter().map(|weight| weight / 64.0).collect();
         let scale: Vec<f32> = (0..BINS).map(|at| 200.0 - at as f32 / 2.0).collect();
-        let window: Vec<f32> = (0..WINDOW).map(|at| noise(at as u32 + 1_000_003)).collect();
-
-        let transform = ConstantQ::new(&real, &imaginary, low_pass.clone(), scale.clone());
-        let mut magnitude = vec![0f32; FRAMES * BINS];
-        transform.transform(&window, &mut magnitude);
-
-        let mut level = window;
-        for octave in 0..OCTAVES {
-            let padded = reflect(&level);
-            for (frame, filter) in [(0, 0), (1, 35), (85, 17), (171, 20)] {
-                let bin = (OCTAVES - 1 - octave) * 36 + filter;
-                let Some(bin) = bin.checked_sub(OCTAVES * 36 - BINS) else {
-                    continue;
+        for isa in Isa::all() {
+            let transform = ConstantQ::new(isa, &real, &imaginary, &low_pass, scale.clone());
+            let mut room = Room::new();
+            let mut magnitude = vec![0f32; COLUMNS * BINS];
+            // The second window must not hear the first.
+            transform.transform(&noise(9, WINDOW), &mut room, &mut magnitude);
+            let window = noise(4, WINDOW);
+            transform.transform(&window, &mut room, &mut magnitude);
+            let mut level = window;
+            for octave in 0..OCTAVES {
+                let padded = reflect(&level);
+                for frame in [0, 1, 85, 170, 171] {
+                    for filter in 0..FILTERS {
+                        let bin = (OCTAVES - 1 - octave) * FILTERS + filter;
+                        let Some(bin) = bin.checked_sub(DROPPED) else {
+                            continue;
+                        };
+                        let chain = |kernels: &[f32]| {
+                            (0..TAPS).fold(0f32, |sum, tap| {
+                                kernels[filter * TAPS + tap]
+                                    .mul_add(padded[frame * (HOP >> octave) + tap], sum)
+                            })
+                        };
+                        let (re, im) = (chain(&real) * scale[bin], chain(&imaginary) * scale[bin]);
+                        assert_eq!(
+                            magnitude[bin * COLUMNS + frame].to_bits(),
+                            (re * re + im * im).sqrt().to_bits(),
+                            "{isa:?}: octave {octave}, filter {filter}, frame {frame}"
+                        );
+                    }
+                }
+                let at = |at: usize| {
+                    at.checked_sub(127)
+                        .and_then(|at| level.get(at))
+                        .copied()
+                        .unwrap_or(0.0)
                 };
-                let chain = |kernels: &[f32]| {
-                    (0..TAPS).fold(0f32, |sum, tap| {
-                        kernels[filter * TAPS + tap]
-                            .mul_add(padded[frame * (HOP >> octave) + tap], sum)
+                level = (0..level.len() / 2)
+                    .map(|out| {
+                        (0..TAPS).fold(0f32, |sum, tap| {
+                            low_pass[tap].mul_add(at(out * 2 + tap), sum)
+                        })
                     })
-                };
-                let (re, im) = (chain(&real) * scale[bin], chain(&imaginary) * scale[bin]);
-                assert_eq!(
-                    magnitude[frame * BINS + bin].to_bits(),
-                    (re * re + im * im).sqrt().to_bits(),
-                    "octave {octave}"
-                );
+                    .collect();
             }
-            let at = |at: usize| {
-                at.checked_sub(127)
-                    .and_then(|at| level.get(at))
-                    .copied()
-                    .unwrap_or(0.0)
-            };
-            level = (0..level.len() / 2)
-                .map(|out| {
-                    (0..TAPS).fold(0f32, |sum, tap| {
-                        low_pass[tap].mul_add(at(out * 2 + tap), sum)
-                    })
-                })
-                .collect();
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The constant-Q transform in front of the network: nnAudio's `CQT2010v2` with fixed kernels, then the package's per-window
-//! log normalisation. Shapes: samples `[batch, WINDOW]` -> `[batch, FRAMES, BINS]`.
+//! The constant-Q transform in front of the network in libtorch: nnAudio's `CQT2010v2` with fixed kernels, then the package's
+//! per-window log normalisation. Shapes: samples `[batch, WINDOW]` -> `[batch, FRAMES, BINS]`.
 //!
-//! The transform has two bodies: `constant_q` on the CPU, equal to the package's to the last bit, and convolutions on a GPU.
+//! Its sums are those of libtorch's convolutions; `constant_q` on the CPU is equal to the package's to the last bit.
 
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
-use super::config::{FRAMES, HOP, WINDOW};
-use super::constant_q::{self, ConstantQ};
+use super::config::{HOP, SILENT_SPREAD_DB, WINDOW};
+use super::constant_q;
 use crate::Error;
 use crate::registry::tensors::tensor;
 
@@ -15,12 +15,8 @@ use crate::registry::tensors::tensor;
 pub(super) const BINS: i64 = constant_q::BINS as i64;
 const OCTAVES: usize = 9;
 const TAPS: i64 = 256;
-/// Below this range of dB a window is silent: what is left is rounding, which the division would blow up to full scale.
-const SILENT_SPREAD_DB: f64 = 1e-4;
 
 pub(super) struct FrontEnd {
-    /// Set where the network runs on the CPU.
-    host: Option<ConstantQ>,
     device: Device,
     /// Real and imaginary kernels of the top octave, `[72, 1, 256]`.
     kernels: Tensor,
@@ -38,19 +34,7 @@ impl FrontEnd {
         let imaginary = tensor(weights, "cqt.imaginary", &[36, 1, TAPS], device)?;
         let low_pass = tensor(weights, "cqt.low_pass", &[1, 1, TAPS], device)?;
         let scale = tensor(weights, "cqt.scale", &[BINS, 1], device)?;
-        let host = if device == Device::Cpu {
-            let (real, imaginary) = (numbers(&real)?, numbers(&imaginary)?);
-            Some(ConstantQ::new(
-                &real,
-                &imaginary,
-                numbers(&low_pass)?,
-                numbers(&scale)?,
-            ))
-        } else {
-            None
-        };
         Ok(FrontEnd {
-            host,
             device,
             kernels: Tensor::f_cat(&[real, imaginary], 0)?,
             low_pass,
@@ -63,14 +47,10 @@ impl FrontEnd {
     /// Takes windows of `WINDOW` samples; returns the normalised transform `[batch, FRAMES, BINS]` and each window's range of log
     /// power in dB, `[batch]`.
     pub(super) fn forward(&self, windows: &[&[f32]]) -> Result<(Tensor, Tensor), Error> {
-        let magnitude = match &self.host {
-            Some(transform) => on_host(transform, windows)?,
-            None => self.on_device(windows)?,
-        };
-        self.normalise(&magnitude)
+        self.normalise(&self.transform(windows)?)
     }
 
-    fn on_device(&self, windows: &[&[f32]]) -> Result<Tensor, Error> {
+    fn transform(&self, windows: &[&[f32]]) -> Result<Tensor, Error> {
         let samples = Tensor::f_from_slice(&windows.concat())?
             .f_view([windows.len() as i64, WINDOW as i64])?
             .f_to_device(self.device)?;
@@ -113,7 +93,7 @@ impl FrontEnd {
             .f_mul_scalar(10.0)?;
         let above = log.f_sub(&log.f_amin([1, 2], true)?)?;
         let spread = above.f_amax([1, 2], true)?;
-        let silent = spread.f_lt(SILENT_SPREAD_DB)?;
+        let silent = spread.f_lt(f64::from(SILENT_SPREAD_DB))?;
         let divisor = spread.f_masked_fill(&silent, f64::INFINITY)?;
         let normal = above
             .f_div(&divisor)?
@@ -121,39 +101,4 @@ impl FrontEnd {
             .f_add_scalar(self.norm_bias)?;
         Ok((normal, spread.f_view([-1])?.f_to_kind(Kind::Float)?))
     }
-}
-
-/// The windows of a batch shared among as many threads as libtorch has.
-fn on_host(transform: &ConstantQ, windows: &[&[f32]]) -> Result<Tensor, Error> {
-    let size = FRAMES * constant_q::BINS;
-    let mut magnitude = vec![0f32; windows.len() * size];
-    let threads = usize::try_from(tch::get_num_threads())
-        .unwrap_or(1)
-        .clamp(1, windows.len().max(1));
-    let share = windows.len().div_ceil(threads).max(1);
-    let work = |windows: &[&[f32]], magnitude: &mut [f32]| {
-        windows
-            .iter()
-            .zip(magnitude.chunks_exact_mut(size))
-            .for_each(|(window, magnitude)| transform.transform(window, magnitude));
-    };
-    std::thread::scope(|scope| {
-        let mut shares = windows
-            .chunks(share)
-            .zip(magnitude.chunks_mut(share * size));
-        let own = shares.next();
-        for (windows, magnitude) in shares {
-            scope.spawn(move || work(windows, magnitude));
-        }
-        own.into_iter()
-            .for_each(|(windows, magnitude)| work(windows, magnitude));
-    });
-    Ok(Tensor::f_from_slice(&magnitude)?.f_view([windows.len() as i64, FRAMES as i64, BINS])?)
-}
-
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>, Error> {
-    let mut numbers = vec![0f32; tensor.numel()];
-    let count = numbers.len();
-    tensor.f_contiguous()?.f_copy_data(&mut numbers, count)?;
-    Ok(numbers)
 }

@@ -1,6 +1,5 @@
 //! The windows' maps laid end to end, and when each frame sounds.
 
-use super::bends;
 use super::config::{
     FRAMES, HOP, KEPT, PACKAGE_FRAMES_PER_SECOND, PITCHES, SAMPLE_RATE, WINDOW, WINDOW_HOP,
 };
@@ -9,7 +8,11 @@ use super::config::{
 pub struct WindowMaps {
     pub note: Vec<f32>,
     pub onset: Vec<f32>,
+    /// Thirds of a semitone, see [`super::bends`].
+    pub bend: Vec<i8>,
+    /// Empty unless it was asked for: songs keep only what bends need of it.
     pub contour: Vec<f32>,
+    /// The window's range of log power.
     pub log_spread_db: f32,
     /// Set on the last window (see [`super::Window`]).
     pub song_samples: Option<usize>,
@@ -29,7 +32,7 @@ impl Maps {
     pub fn push(&mut self, window: &WindowMaps) {
         self.note.extend_from_slice(&window.note);
         self.onset.extend_from_slice(&window.onset);
-        bends::extend(&window.contour, &mut self.bend);
+        self.bend.extend_from_slice(&window.bend);
     }
 
     pub fn frames(&self) -> usize {

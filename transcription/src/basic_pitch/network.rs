@@ -1,6 +1,5 @@
 //! Basic Pitch as the engine sees it: a one-shot network that pulls one batch of windows and gives its maps.
 
-use super::analysis::row_of;
 use super::maps::WindowMaps;
 use super::{Model, Window};
 use crate::Error;
@@ -36,11 +35,17 @@ impl Network for BasicPitch {
             .iter()
             .map(|(_, window)| window.samples.as_slice())
             .collect();
-        let maps = self.model.forward(&windows)?;
-        let finished = batch
-            .into_iter()
-            .enumerate()
-            .map(|(row, (ticket, window))| (ticket, row_of(&maps, row, window.song_samples)));
+        let maps = self.model.forward(&windows, false)?;
+        let finished = batch.into_iter().zip(maps).map(|((ticket, window), maps)| {
+            let song_samples = window.song_samples;
+            (
+                ticket,
+                WindowMaps {
+                    song_samples,
+                    ..maps
+                },
+            )
+        });
         sink.emit(finished.collect());
         Ok(())
     }

@@ -1,29 +1,15 @@
-//! The convolutions: harmonic stacking, then contour, note and onset maps. `basic_pitch/models.py` of 0.4.0, batch norms folded in.
-//! Time runs along the third axis, frequency along the fourth.
-
-use std::path::Path;
+//! The network in libtorch, for a GPU: harmonic stacking, then contour, note and onset maps. `basic_pitch/models.py` of 0.4.0, batch
+//! norms folded in. Time runs along the third axis, frequency along the fourth.
 
 use safetensors::SafeTensors;
 use tch::{Device, Tensor};
 
-use super::config::{CONTOURS, KEPT, OVERLAP, PITCHES};
+use super::bends;
+use super::config::{CONTOURS, HARMONIC_SHIFTS, KEPT, OVERLAP, PITCHES};
 use super::front_end::{BINS, FrontEnd};
+use super::maps::WindowMaps;
 use crate::Error;
 use crate::registry::tensors::tensor;
-
-/// How far each harmonic lies from the fundamental, in bins: 0.5, 1, 2, ... 7 times its frequency.
-const HARMONIC_SHIFTS: [i64; 8] = [-36, 0, 36, 57, 72, 84, 93, 101];
-
-/// The maps of a batch of windows, the overlap cut off, on the host.
-pub struct BatchMaps {
-    /// `[batch, KEPT, PITCHES]`, as is `onset`.
-    pub note: Vec<f32>,
-    pub onset: Vec<f32>,
-    /// `[batch, KEPT, CONTOURS]`.
-    pub contour: Vec<f32>,
-    /// Each window's range of log power, dB.
-    pub log_spread_db: Vec<f32>,
-}
 
 struct Convolution {
     weight: Tensor,
@@ -62,7 +48,7 @@ impl Convolution {
 }
 
 /// The loaded network.
-pub struct Model {
+pub(super) struct OnDevice {
     front_end: FrontEnd,
     contour_hidden: Convolution,
     contour: Convolution,
@@ -72,22 +58,13 @@ pub struct Model {
     onset: Convolution,
 }
 
-impl Model {
-    /// Loads converted weights (see `registry::convert`).
-    pub fn load(file: &Path, device: Device) -> Result<Self, Error> {
-        let bytes = fs_err::read(file).map_err(|source| Error::Store {
-            what: "cannot read the weights of basic-pitch".into(),
-            source,
-        })?;
-        let weights = SafeTensors::deserialize(&bytes).map_err(|error| Error::ModelDamaged {
-            name: super::NAME.into(),
-            reason: error.to_string(),
-        })?;
+impl OnDevice {
+    pub(super) fn load(weights: &SafeTensors<'_>, device: Device) -> Result<Self, Error> {
         let conv = |name, shape, stride, padding| {
-            Convolution::load(&weights, name, shape, stride, padding, device)
+            Convolution::load(weights, name, shape, stride, padding, device)
         };
-        Ok(Model {
-            front_end: FrontEnd::load(&weights, device)?,
+        Ok(OnDevice {
+            front_end: FrontEnd::load(weights, device)?,
             contour_hidden: conv("contour_hidden", [8, 8, 3, 39], 1, [1, 19])?,
             contour: conv("contour", [1, 8, 5, 5], 1, [2, 2])?,
             note_hidden: conv("note_hidden", [32, 1, 7, 7], 3, [3, 2])?,
@@ -98,7 +75,11 @@ impl Model {
     }
 
     /// Runs a batch of windows of `WINDOW` samples each.
-    pub fn forward(&self, windows: &[&[f32]]) -> Result<BatchMaps, Error> {
+    pub(super) fn forward(
+        &self,
+        windows: &[&[f32]],
+        contour_wanted: bool,
+    ) -> Result<Vec<WindowMaps>, Error> {
         let batch = windows.len();
         let _no_grad = tch::no_grad_guard();
         let (spectrum, spread) = self.front_end.forward(windows)?;
@@ -116,12 +97,29 @@ impl Model {
             .onset
             .forward(&Tensor::f_cat(&[&note, &onset_hidden], 1)?)?
             .f_sigmoid()?;
-        Ok(BatchMaps {
-            note: kept(&note, batch * KEPT * PITCHES)?,
-            onset: kept(&onset, batch * KEPT * PITCHES)?,
-            contour: kept(&contour, batch * KEPT * CONTOURS)?,
-            log_spread_db: to_host(&spread, batch)?,
-        })
+        let notes = kept(&note, batch * KEPT * PITCHES)?;
+        let onsets = kept(&onset, batch * KEPT * PITCHES)?;
+        let contours = kept(&contour, batch * KEPT * CONTOURS)?;
+        let spreads = to_host(&spread, batch)?;
+        let row = |index: usize| {
+            let pitches = index * KEPT * PITCHES..(index + 1) * KEPT * PITCHES;
+            let contour = &contours[index * KEPT * CONTOURS..(index + 1) * KEPT * CONTOURS];
+            let mut bend = Vec::with_capacity(KEPT * PITCHES);
+            bends::extend(contour, &mut bend);
+            WindowMaps {
+                note: notes[pitches.clone()].to_vec(),
+                onset: onsets[pitches].to_vec(),
+                bend,
+                contour: if contour_wanted {
+                    contour.to_vec()
+                } else {
+                    Vec::new()
+                },
+                log_spread_db: spreads[index],
+                song_samples: None,
+            }
+        };
+        Ok((0..batch).map(row).collect())
     }
 }
 
@@ -129,7 +127,7 @@ impl Model {
 /// What a shift brings in is zero, not the batch norm of zero.
 fn stack_harmonics(spectrum: &Tensor) -> Result<Tensor, Error> {
     let mut channels = Vec::with_capacity(HARMONIC_SHIFTS.len());
-    for shift in HARMONIC_SHIFTS {
+    for shift in HARMONIC_SHIFTS.map(|shift| shift as i64) {
         let channel = if shift >= 0 {
             let width = (BINS - shift).min(CONTOURS as i64);
             spectrum

@@ -12,6 +12,17 @@ pub(crate) fn tensor(
     shape: &[i64],
     device: Device,
 ) -> Result<Tensor, Error> {
+    Ok(Tensor::f_from_slice(&numbers(weights, name, shape)?)?
+        .f_reshape(shape)?
+        .f_to_device(device)?)
+}
+
+/// The numbers of a float32 tensor of just this shape.
+pub(crate) fn numbers(
+    weights: &SafeTensors<'_>,
+    name: &str,
+    shape: &[i64],
+) -> Result<Vec<f32>, Error> {
     let damaged = |reason: String| Error::ModelDamaged {
         name: "weights".into(),
         reason,
@@ -31,12 +42,9 @@ pub(crate) fn tensor(
             view.dtype()
         )));
     }
-    let numbers: Vec<f32> = view
+    Ok(view
         .data()
         .chunks_exact(4)
         .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        .collect();
-    Ok(Tensor::f_from_slice(&numbers)?
-        .f_reshape(shape)?
-        .f_to_device(device)?)
+        .collect())
 }
