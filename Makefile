@@ -6,11 +6,13 @@ LOCKED := $(if $(CI),--locked)
 # How many recordings `make chaos` uploads, and which choices it repeats (`make chaos ARGS="--seed 7"`).
 TASKS ?= 300
 ARGS ?=
+# How long `make soak` goes on.
+STEPS ?= 1000000
 # The recordings for `make parity`; without any, it makes its own.
 FILES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short parity eval manifests recordings clean
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity eval manifests recordings clean
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -57,6 +59,10 @@ chaos: models ## break the running system on purpose for many minutes and count 
 
 chaos-short: models ## the same in a minute: SQLite, few tasks, one of each fault that fits (CI runs it)
 	@target/release/chaos --short --tasks 40 $(ARGS)
+
+soak: ## random histories of the queue on a real Redis: make soak STEPS=1000000 (QUEUE_TEST_SEED repeats a run)
+	@echo "soak: cargo test --release -p queue --test histories -- --ignored soak"
+	@STEPS=$(STEPS) cargo test --release -p queue --test histories $(LOCKED) -- --ignored --nocapture soak
 
 parity: models ## compare with the published package, live: make parity FILES="a.wav b.flac"
 	@scripts/parity/run.sh $(FILES)
