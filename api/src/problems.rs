@@ -31,6 +31,10 @@ const OF_TASKS: &[(&str, &str)] = &[
         "The recording is not the one that was uploaded any more",
     ),
     (
+        "temp_dir_too_small",
+        "The recording does not fit onto the workers' disks",
+    ),
+    (
         "audio_unreadable",
         "The recording could not be read where it is stored",
     ),

@@ -47,7 +47,8 @@ pub(super) const BUCKETS: [(&str, &[f64]); 3] = [
 ];
 
 /// The codes that a failed task may count under; what a worker invents counts as `other`.
-const CODES: [&str; 24] = [
+const CODES: [&str; 26] = [
+    "audio_damaged",
     "audio_empty",
     "audio_limits",
     "audio_too_long",
@@ -70,6 +71,7 @@ const CODES: [&str; 24] = [
     "source_expired",
     "storage",
     "task_unknown",
+    "temp_dir_too_small",
     "timeout",
     "worker_lost",
 ];

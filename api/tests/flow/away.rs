@@ -195,11 +195,16 @@ async fn a_postgres_that_stands_still_refuses_in_bounded_time_and_work_goes_on_a
     postgres.signal("-STOP");
     let begun = Instant::now();
     let (recording, job) = (wav(1.0, 440.0), format!("/api/v1/transcriptions/{id}"));
-    let (refused, shown, handed_in) = tokio::join!(
-        upload(&app, &recording, "a"),
-        app.get(&job),
-        worker.hand_in(&claim, 60),
-    );
+    let answers = async {
+        tokio::join!(
+            upload(&app, &recording, "a"),
+            app.get(&job),
+            worker.hand_in(&claim, 60),
+        )
+    };
+    let (refused, shown, handed_in) = tokio::time::timeout(2 * LOCK_BOUND, answers)
+        .await
+        .expect("answers while Postgres is halted");
     let took = begun.elapsed();
     // Before anything that could panic: a halted server cannot be ended.
     postgres.signal("-CONT");

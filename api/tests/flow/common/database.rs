@@ -124,6 +124,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // A halted one could not be ended.
+        self.signal("-CONT");
         // SIGINT to the postmaster: fast shutdown. Its pid stands in the first line of the file that it keeps.
         let pid = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid"));
         if let Some(pid) = pid.ok().as_deref().and_then(|text| text.lines().next()) {
