@@ -1,6 +1,7 @@
-//! For tests of this crate and of those above it: a private redis-server, and a disk of a few megabytes, and a queue whose scripts have a planted bug.
+//! For tests of this crate and of those above it: a private redis-server, a disk of a few megabytes, and a queue whose scripts have a planted bug.
 //! Never used by a service.
 
+mod scripts;
 mod tmpfs;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Queue, script};
 
+pub use scripts::{SentScript, sent_scripts};
 pub use tmpfs::Tmpfs;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -91,6 +93,32 @@ impl RedisServer {
         }
     }
 
+    /// Ends the server as a power cut does: the last bytes of its append-only file never reached the disk.
+    pub fn kill_and_lose(&mut self, bytes: u64) {
+        self.kill();
+        let written = self.folder.join("appendonlydir");
+        let files = fs::read_dir(&written)
+            .or_else(|_| fs::read_dir(&self.folder)) // before Redis 7
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let newest = files
+            .filter(|path| path.extension().is_some_and(|end| end == "aof"))
+            .filter(|path| !path.to_string_lossy().ends_with(".base.aof"))
+            .max();
+        let cut = newest.map(|path| {
+            let file = fs::OpenOptions::new().write(true).open(path)?;
+            file.set_len(file.metadata()?.len().saturating_sub(bytes))
+        });
+        if !matches!(cut, Some(Ok(()))) {
+            panic!(
+                "cannot cut the append-only file in {}: {cut:?}",
+                self.folder.display()
+            );
+        }
+    }
+
     /// Starts the server on the same folder and socket.
     pub fn start_again(&mut self) {
         self.kill();
@@ -142,30 +170,43 @@ impl Drop for RedisServer {
     }
 }
 
-/// The same queue with a bug in its scripts: in `file` (a file of `scripts/` without its ending) the snippet `from` becomes `to`.
-/// The snippet must be there exactly once, or a list of planted bugs would rot unseen.
+/// The same queue with a bug in its scripts: the snippet `from` becomes `to` in `file`, which is a file of `scripts/` without its
+/// ending, or "shared" for whichever of those that stand before others holds it. The snippet must be there exactly once, or
+/// a list of planted bugs would rot unseen.
 pub fn plant(queue: &Queue, file: &str, from: &str, to: &str) -> Queue {
+    let mut holders = HashMap::new();
     let mut changed = HashMap::new();
     for transition in script::ALL {
-        let Some((_, text)) = transition.files.iter().find(|(name, _)| *name == file) else {
-            continue;
+        let meant = |name: &str| match file {
+            "shared" => name != transition.name,
+            _ => name == file,
         };
-        let found = text.matches(from).count();
-        assert_eq!(
-            found, 1,
-            "{file}.lua holds {found} times, instead of once: {from}"
-        );
-        let text = text.replacen(from, to, 1);
-        let texts = transition.files.iter().map(|(name, original)| {
-            if *name == file {
-                text.as_str()
+        let mut texts = Vec::new();
+        let mut found = 0;
+        for (name, original) in transition.files {
+            let here = if meant(name) {
+                original.matches(from).count()
             } else {
-                original
+                0
+            };
+            if here > 0 {
+                holders.insert(*name, here);
+                texts.push(original.replacen(from, to, 1));
+            } else {
+                texts.push((*original).to_owned());
             }
-        });
-        changed.insert(transition.name, script::assemble(texts));
+            found += here;
+        }
+        if found > 0 {
+            let script = script::assemble(texts.iter().map(String::as_str));
+            changed.insert(transition.name, script);
+        }
     }
-    assert!(!changed.is_empty(), "no script is made of {file}.lua");
+    assert_eq!(
+        holders.values().collect::<Vec<_>>(),
+        [&1],
+        "instead of once in {file}, this snippet is in {holders:?}: {from}"
+    );
     queue.with_scripts(changed)
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use futures::future::BoxFuture;
+use queue::testing::{SentScript, sent_scripts};
 use queue::*;
 
 use crate::bench::Bench;
@@ -422,35 +423,32 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// The whole text of a script as the server gets it, by its file name.
-pub(crate) fn text_of(script: &str) -> String {
-    let read = |name: &str| std::fs::read_to_string(folder().join(format!("{name}.lua"))).unwrap();
-    let shared = match script {
-        "reap" | "expire_worker" => format!("{}\n", read("reaping")),
-        _ => String::new(),
-    };
-    format!("{}\n{shared}{}", read("lib"), read(script))
-}
-
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scripts")
+/// The script of a row, as it goes over the wire.
+pub(crate) fn sent(script: &str) -> SentScript {
+    let mut all = sent_scripts().into_iter();
+    all.find(|sent| sent.name == script)
+        .unwrap_or_else(|| panic!("there is no script {script}"))
 }
 
 #[test]
 fn every_script_has_a_row() {
-    let files: BTreeSet<String> = std::fs::read_dir(folder())
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scripts");
+    let in_folder: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "lua"))
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
-        // Parts of others.
-        .filter(|name| name != "lib" && name != "reaping")
         .collect();
-    let rows: BTreeSet<String> = cases().iter().map(|case| case.script.to_owned()).collect();
-    assert_eq!(
-        rows, files,
-        "rows of the table beside the folder of scripts"
-    );
+    let all = sent_scripts();
+    let sent: BTreeSet<&str> = all.iter().map(|sent| sent.name).collect();
+    let parts: BTreeSet<&str> = all.iter().flat_map(|sent| sent.files.clone()).collect();
+    let unused: Vec<_> = in_folder
+        .iter()
+        .filter(|file| !parts.contains(file.as_str()))
+        .collect();
+    assert!(unused.is_empty(), "files that no script uses: {unused:?}");
+    let rows: BTreeSet<&str> = cases().iter().map(|case| case.script).collect();
+    assert_eq!(rows, sent, "rows of the table beside the scripts");
 }
 
 fn nothing<'a>() -> BoxFuture<'a, Stage> {

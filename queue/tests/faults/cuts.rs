@@ -4,7 +4,7 @@
 use queue::Queue;
 
 use crate::bench::{Bench, difference, until};
-use crate::cases::{Case, Stage, Told, cases, text_of};
+use crate::cases::{Case, Stage, Told, cases, sent};
 use crate::proxy::{Call, Cut, Proxy};
 
 /// A call that runs the script, or one that finds that the server has forgotten it.
@@ -72,15 +72,16 @@ async fn run(
     bench.wipe().await;
     let stage = (case.prepare)(bench).await;
     let client = bench.client(proxy.url()).await;
-    let text = text_of(case.script);
+    let script = sent(case.script);
     let call = match at {
         At::Run => {
-            bench.cmd::<String>(&["SCRIPT", "LOAD", &text]).await;
-            Call::Script(redis::Script::new(&text).get_hash().to_owned())
+            let loaded: String = bench.cmd(&["SCRIPT", "LOAD", &script.text]).await;
+            assert_eq!(loaded, script.hash, "{}", case.script);
+            Call::Script(script.hash)
         }
         At::Load => {
             bench.cmd::<String>(&["SCRIPT", "FLUSH"]).await;
-            Call::Load(text)
+            Call::Load(script.text)
         }
     };
     let untouched = bench.dump().await;

@@ -33,7 +33,7 @@ pub(crate) enum Cut {
 pub(crate) enum Call {
     /// EVALSHA of this hash.
     Script(String),
-    /// SCRIPT LOAD of a text that ends so.
+    /// SCRIPT LOAD of this text.
     Load(String),
     /// A command by its name.
     Command(&'static str),
@@ -48,10 +48,10 @@ impl Call {
             Call::Script(hash) => {
                 word(0).eq_ignore_ascii_case(b"EVALSHA") && word(1) == hash.as_bytes()
             }
-            Call::Load(end) => {
+            Call::Load(text) => {
                 word(0).eq_ignore_ascii_case(b"SCRIPT")
                     && word(1).eq_ignore_ascii_case(b"LOAD")
-                    && word(2).ends_with(end.as_bytes())
+                    && word(2) == text.as_bytes()
             }
             Call::Command(name) => word(0).eq_ignore_ascii_case(name.as_bytes()),
             Call::Message => word(0) == b"message" || word(0) == b"pmessage",
