@@ -3,22 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::{Event, Interest, Queue};
 use tokio::sync::Notify;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinHandle;
+
+use crate::{Event, Interest, Queue};
 
 /// Up to so many idle workers all of them may rush at once; more of them spread out.
 const CROWD: u32 = 8;
 const SPREAD: Duration = Duration::from_millis(50);
 
+/// A poll comes this much earlier or later, so that workers do not march in step.
+const POLL_JITTER: f64 = 0.15;
+
 /// Listens while it lives.
-pub(crate) struct Hints {
+#[derive(Debug)]
+pub struct Hints {
     woken: Arc<Notify>,
-    _listener: AbortOnDropHandle<()>,
+    listener: JoinHandle<()>,
+}
+
+impl Drop for Hints {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
 }
 
 impl Hints {
-    pub(crate) fn listen(queue: &Queue) -> Self {
+    /// On the current runtime, over a connection of its own.
+    pub fn listen(queue: &Queue) -> Self {
         let woken = Arc::new(Notify::new());
         let wake = Arc::clone(&woken);
         let mut events = queue.events(Interest::NewTasks);
@@ -30,14 +42,16 @@ impl Hints {
                 }
             }
         });
-        Hints {
-            woken,
-            _listener: AbortOnDropHandle::new(listener),
-        }
+        Hints { woken, listener }
+    }
+
+    /// How long to wait for a hint before the worker looks by itself.
+    pub fn patience(poll: Duration) -> Duration {
+        poll.mul_f64(1.0 + POLL_JITTER * (2.0 * rand::random::<f64>() - 1.0))
     }
 
     /// The next hint, or one that came since the last call.
-    pub(crate) async fn next(&self, idle_workers: u32, longest: Duration) {
+    pub async fn next(&self, idle_workers: u32, longest: Duration) {
         self.woken.notified().await;
         let spread = spread(idle_workers).min(longest);
         if !spread.is_zero() {
@@ -65,5 +79,15 @@ mod tests {
         assert_eq!(spread(8), Duration::ZERO);
         assert_eq!(spread(9), Duration::from_millis(450));
         assert_eq!(spread(100), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn without_hints_a_worker_looks_within_six_seconds() {
+        let poll = Duration::from_secs(5);
+        for _ in 0..1000 {
+            let patience = Hints::patience(poll);
+            assert!(patience < Duration::from_millis(5_760), "{patience:?}");
+            assert!(patience > Duration::from_secs(4), "{patience:?}");
+        }
     }
 }
