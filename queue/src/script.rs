@@ -14,14 +14,23 @@ pub(crate) struct Transition {
     pub(crate) files: &'static [(&'static str, &'static str)],
 }
 
+/// Around places.lua where a script seldom needs it: a function that makes those functions, called where they are.
+const AT_NEED_BEGINS: &str = "local function places()";
+const AT_NEED_ENDS: &str = "return {make_ready = make_ready, finish_cancelled = finish_cancelled, promote = promote, next_due = next_due} end";
+
 macro_rules! transitions {
-    ($($constant:ident = $file:literal $(after $shared:literal)?;)*) => {
+    ($($constant:ident = $file:literal $(after $($shared:literal)+)? $(at_need $later:literal)?;)*) => {
         $(pub(crate) static $constant: Transition = Transition {
             name: $file,
             script: LazyLock::new(|| assemble($constant.files.iter().map(|(_, text)| *text))),
             files: &[
                 ("lib", include_str!("scripts/lib.lua")),
-                $(($shared, include_str!(concat!("scripts/", $shared, ".lua"))),)?
+                $($(($shared, include_str!(concat!("scripts/", $shared, ".lua"))),)+)?
+                $(
+                    ("", AT_NEED_BEGINS),
+                    ($later, include_str!(concat!("scripts/", $later, ".lua"))),
+                    ("", AT_NEED_ENDS),
+                )?
                 ($file, include_str!(concat!("scripts/", $file, ".lua"))),
             ],
         };)*
@@ -37,25 +46,25 @@ pub(crate) fn assemble<'a>(texts: impl Iterator<Item = &'a str>) -> Script {
 
 transitions! {
     ENQUEUE = "enqueue";
-    CLAIM = "claim";
+    CLAIM = "claim" after "ending" at_need "places";
     HEARTBEAT = "heartbeat";
     PROGRESS = "progress";
-    COMPLETE = "complete";
-    FAIL = "fail";
-    RELEASE = "release";
-    CANCEL = "cancel";
-    REPLAY = "replay";
+    COMPLETE = "complete" after "ending";
+    FAIL = "fail" after "ending" "places";
+    RELEASE = "release" after "ending" "places";
+    CANCEL = "cancel" after "ending" "places";
+    REPLAY = "replay" after "ending" "places";
     FORGET = "forget";
-    PARK = "park";
-    UNPARK = "unpark";
-    REAP = "reap" after "reaping";
-    EXPIRE_WORKER = "expire_worker" after "reaping";
-    DRAIN = "drain";
+    PARK = "park" after "ending" "places";
+    UNPARK = "unpark" after "ending" "places";
+    REAP = "reap" after "ending" "places" "reaping";
+    EXPIRE_WORKER = "expire_worker" after "ending" "places" "epochs" "reaping";
+    DRAIN = "drain" after "epochs";
     OBSERVE = "observe";
     ACK_RESULTS = "ack_results";
     DROP_RESULTS = "drop_results";
-    HEAL = "heal";
-    RECOUNT = "recount";
+    HEAL = "heal" after "ending" "places";
+    RECOUNT = "recount" after "ending" "places";
 }
 
 /// The answer of a script, read field by field; anything unexpected becomes `Error::Protocol`.

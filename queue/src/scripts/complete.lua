@@ -4,16 +4,16 @@
 -- Returns 1 done | 2 done before by this token | 0 fenced | -1 unknown
 local RTF_DECAY = 0.95                 -- per completion: the last twenty or so decide
 local id = ARGV[3]
-local h = fields(id, 'status', 'token', 'queue', 'model', 'audio_ms')
+local h = record(id)
 if not h[1] then return -1 end
 if h[2] == ARGV[4] and h[1] == 'completed' then return 2 end
 if h[2] ~= ARGV[4] or h[1] ~= 'processing' then stat('fenced'); return 0 end
 C('LREM', KEYS[2], 0, id)              -- first write: finishing work succeeds at maxmemory
 C('ZREM', KEYS[3], id)
-finish(id, clock(), 'completed', 'ok', ARGV[5], ARGV[6])
-local audio, busy = num(h[5], 0), num(ARGV[7], 0)
+finish(id, clock(), 'completed', 'ok', ARGV[5], ARGV[6], h)
+local audio, busy = num(h[6], 0), num(ARGV[7], 0)
 if audio > 0 and busy > 0 then
-  local field = (h[3] or 'default') .. '/' .. (h[4] or '')
+  local field = (h[4] or 'default') .. '/' .. (h[5] or '')
   local a, b, n = string.match(C('HGET', KEYS[4], field) or '', '^(%S+) (%S+) (%S+)$')
   C('HSET', KEYS[4], field, string.format('%.3f %.3f %.0f', num(a, 0) * RTF_DECAY + audio, num(b, 0) * RTF_DECAY + busy,
     num(n, 0) + 1))

@@ -16,16 +16,24 @@ if most > 0 then
   if depth >= most then return {-1, I(depth)} end
 end
 local now = clock()
+local at, waits, audio = I(now), delay <= 0, num(ARGV[8], 0)
+-- A new task has no history: it is nowhere yet, neither parked nor crashed.
 C('HSET', KEYS[1], 'id', id, 'payload', ARGV[4], 'status', 'pending', 'queue', ARGV[5], 'priority', ARGV[6],
   'model', ARGV[7], 'audio_ms', ARGV[8], 'life', ARGV[9], 'max_retries', ARGV[11], 'lease_ms', ARGV[12],
-  'created_at', I(now), 'updated_at', I(now), 'attempt', 0, 'retries', 0, 'crashes', 0, 'solo_crashes', 0,
-  'releases', 0, 'seq', 0)
+  'created_at', at, 'updated_at', at, 'attempt', 0, 'retries', 0, 'crashes', 0, 'solo_crashes', 0, 'releases', 0, 'seq', 1,
+  waits and 'ready_at' or 'due', waits and at or I(now + delay),
+  'counted', waits and 'work' or '')
 C('SADD', P .. 'task:queues', ARGV[5])
-if delay > 0 then make_due(id, now + delay) else make_ready(id, 'LPUSH', now) end
+if waits then
+  C('LPUSH', KEYS[ARGV[6] == 'high' and 4 or ARGV[6] == 'low' and 6 or 5], id)
+  bump('task:work', ARGV[5] .. '/' .. ARGV[7], audio)
+else
+  C('ZADD', DELAYED, I(now + delay), id)
+end
 if idem_ttl > 0 then
   C('SET', KEYS[2], id, 'PX', ARGV[14])
   C('HSET', KEYS[1], 'idem', KEYS[2])
 end
 stat('enqueued')
-emit('task:new', id, '"status":"pending"')
+announce('task:new', id, 1, '"status":"pending"')
 return {1, id}

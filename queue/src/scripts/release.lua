@@ -6,7 +6,7 @@ local now, id = clock(), ARGV[3]
 local h = fields(id, 'status', 'token', 'cancel', 'last_released_token', 'releases', 'error_kind')
 if not h[1] then return -1 end
 if h[4] == ARGV[4] then return 3 end
-if h[2] == ARGV[4] and h[1] == 'failed' and CANCEL_KINDS[h[6]] then return 2 end   -- repeated
+if h[2] == ARGV[4] and h[1] == 'failed' and asked_for(h[6]) then return 2 end   -- repeated
 if h[2] ~= ARGV[4] or h[1] ~= 'processing' then stat('fenced'); return 0 end
 C('LREM', KEYS[2], 0, id)              -- first write: not refused at maxmemory
 C('ZREM', KEYS[3], id)
