@@ -1,0 +1,189 @@
+//! How soon an idle worker has a new task: from the call of ENQUEUE to the answer of CLAIM, with hints, and without any
+//! message at all. The workers wait as real ones do, by `queue::Hints`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bench::numbers::{largest, percentile, table};
+use bench::server;
+use queue::testing::RedisServer;
+use queue::{ClaimAnswer, ClaimRequest, Hints, Queue, QueueConfig};
+use tokio::task::JoinSet;
+
+use crate::contender::SETTINGS;
+use crate::ours::{beat, complete, request, task, worker};
+
+/// What a worker waits for without a hint.
+const POLL: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When each task was enqueued, and how long each then waited, in ms.
+#[derive(Clone, Default)]
+struct Log {
+    sent: Arc<Mutex<HashMap<String, Instant>>>,
+    waits_ms: Arc<Mutex<Vec<f64>>>,
+}
+
+impl Log {
+    fn sends(&self, name: &str) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.insert(name.to_owned(), Instant::now());
+    }
+
+    fn claimed(&self, name: &str) {
+        let now = Instant::now();
+        let sent = self
+            .sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        if let Some(sent) = sent {
+            let mut waits = self.waits_ms.lock().unwrap_or_else(PoisonError::into_inner);
+            waits.push(now.duration_since(sent).as_secs_f64() * 1000.0);
+        }
+    }
+
+    fn waits_ms(&self) -> Vec<f64> {
+        self.waits_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// An idle worker that completes at once what it gets.
+async fn work(queue: Queue, number: usize, log: Log) -> Result<()> {
+    let name = worker(number)?;
+    queue.heartbeat(&beat(&name)).await?;
+    let hints = Hints::listen(&queue);
+    let mut request = request(name);
+    loop {
+        request.nonce = ClaimRequest::nonce();
+        match queue.claim(&request).await? {
+            ClaimAnswer::Claimed(claim) => {
+                log.claimed(claim.id.as_str());
+                complete(&queue, &claim).await?;
+            }
+            ClaimAnswer::Again => {}
+            _ => {
+                let poll = Hints::patience(POLL);
+                tokio::select! {
+                    () = hints.next(1, poll) => {}
+                    () = tokio::time::sleep(poll) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Arrivals do not wait for answers: at chance moments, so many a second.
+async fn by_hint(workers: usize, per_second: f64, count: usize) -> Result<Vec<f64>> {
+    let redis = RedisServer::start_with(&SETTINGS);
+    let log = Log::default();
+    let mut crowd = JoinSet::new();
+    for n in 0..workers {
+        let queue = Queue::connect(&QueueConfig::new(redis.url())).await?;
+        crowd.spawn(work(queue, n, log.clone()));
+    }
+    let queue = Queue::connect(&QueueConfig::new(redis.url())).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut calls = JoinSet::new();
+    let mut next = tokio::time::Instant::now();
+    for n in 0..count {
+        let gap = -(1.0 - rand::random::<f64>()).ln() / per_second;
+        next += Duration::from_secs_f64(gap);
+        tokio::time::sleep_until(next).await;
+        let (queue, log) = (queue.clone(), log.clone());
+        calls.spawn(async move {
+            let name = format!("task-{n}");
+            log.sends(&name);
+            anyhow::Ok(queue.enqueue(&task(&name, 120)?).await?)
+        });
+    }
+    while let Some(called) = calls.join_next().await {
+        called??;
+    }
+    all_claimed(&log, count).await
+}
+
+/// Many queues with one worker each, no channels at all, one task each at a chance moment of the worker's wait.
+async fn by_poll(queues: usize) -> Result<Vec<f64>> {
+    let redis = RedisServer::start_with(&SETTINGS);
+    server::forbid_channels(&redis.socket())?;
+    let log = Log::default();
+    let (mut crowd, mut calls) = (JoinSet::new(), JoinSet::new());
+    for n in 0..queues {
+        let config = QueueConfig {
+            prefix: format!("q{n}:"),
+            ..QueueConfig::new(redis.url())
+        };
+        let queue = Queue::connect(&config).await?;
+        crowd.spawn(work(queue.clone(), n, log.clone()));
+        let log = log.clone();
+        calls.spawn(async move {
+            tokio::time::sleep(Duration::from_secs_f64(0.5 + 10.0 * rand::random::<f64>())).await;
+            let name = format!("task-{n}");
+            log.sends(&name);
+            anyhow::Ok(queue.enqueue(&task(&name, 120)?).await?)
+        });
+    }
+    while let Some(called) = calls.join_next().await {
+        called??;
+    }
+    all_claimed(&log, queues).await
+}
+
+async fn all_claimed(log: &Log, count: usize) -> Result<Vec<f64>> {
+    let deadline = Instant::now() + PATIENCE;
+    while log.waits_ms().len() < count {
+        ensure!(
+            Instant::now() < deadline,
+            "VOID: {} of {count} were claimed",
+            log.waits_ms().len()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(log.waits_ms())
+}
+
+pub(crate) async fn run(count: usize) -> Result<()> {
+    println!();
+    println!(
+        "pick-up by an idle worker, from the call of ENQUEUE to the answer of CLAIM, arrivals at chance moments:"
+    );
+    let mut rows = Vec::new();
+    let mut kept = true;
+    for (workers, per_second) in [(1, 20.0), (4, 100.0), (8, 500.0)] {
+        let waits = by_hint(workers, per_second, count).await?;
+        kept &= percentile(&waits, 50.0) < 5.0 && percentile(&waits, 99.0) < 50.0;
+        rows.push(row(
+            &format!("by hint, {workers} idle, {per_second:.0} a second"),
+            &waits,
+        ));
+    }
+    let waits = by_poll(100).await?;
+    kept &= largest(&waits) < 6000.0;
+    rows.push(row("no pub/sub at all, 100 queues, 1 idle each", &waits));
+    table(&["workers", "tasks", "p50 ms", "p99 ms", "most ms"], &rows);
+    println!(
+        "  promised: by hint p50 < 5 ms and p99 < 50 ms; without pub/sub < 6000 ms: {}",
+        verdict(kept)
+    );
+    Ok(())
+}
+
+fn row(name: &str, waits: &[f64]) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        waits.len().to_string(),
+        format!("{:.2}", percentile(waits, 50.0)),
+        format!("{:.2}", percentile(waits, 99.0)),
+        format!("{:.2}", largest(waits)),
+    ]
+}
+
+pub(crate) fn verdict(kept: bool) -> &'static str {
+    if kept { "kept" } else { "NOT KEPT" }
+}
