@@ -10,9 +10,11 @@ ARGS ?=
 STEPS ?= 1000000
 # The recordings for `make parity`; without any, it makes its own.
 FILES ?=
+# Seconds of piano for `make bench-models`; 40 and 600 without any.
+LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity eval manifests recordings clean
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench-models eval manifests recordings clean
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -73,6 +75,9 @@ eval: models ## what each network finds in pieces whose notes are known: make ev
 
 manifests: setup ## write manifests/crds anew from the code
 	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet -p crds --test schema $(LOCKED) the_manifests_are_up_to_date
+
+bench-models: models ## time Basic Pitch beside the published package: make bench-models LENGTHS="40 600"
+	@scripts/bench/models.sh $(LENGTHS)
 
 recordings: ## make the test recordings that parity uses, into target/recordings
 	@scripts/parity/run.sh --recordings-only

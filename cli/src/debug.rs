@@ -1,4 +1,7 @@
-//! `wtt debug`: what `make parity` compares with the reference package. Raw little-endian float32 maps, notes in frames.
+//! `wtt debug`: what `make parity` compares with the reference package (raw little-endian float32 maps, notes in frames), and what
+//! `make bench-models` times.
+
+mod bench;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +41,12 @@ enum Command {
         #[arg(long, env = "WTT_DEVICE", default_value = "cpu")]
         device: DeviceChoice,
     },
+    /// Time Basic Pitch: a path a line on standard input, a line of JSON for each on standard output
+    Bench {
+        /// CPU threads of the network; 0 takes all cores
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+    },
     /// Run the note decoding alone on a folder's note.f32, onset.f32 and contour.f32, and print the notes
     BasicPitchNotes {
         folder: PathBuf,
@@ -52,6 +61,7 @@ enum Command {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
+        Command::Bench { threads } => return bench::run(threads),
         Command::BasicPitch {
             file,
             parity,

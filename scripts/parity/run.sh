@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up the published package in an environment of its own and compares our output with it.
 # usage: run.sh [--recordings-only] [FILE...]   (without files: recordings made on the spot)
+#        run.sh --environment                   (prints the environment's python)
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -39,6 +40,10 @@ environment() {
 }
 
 python=$(environment)
+if [ "${1:-}" = --environment ]; then
+    printf '%s\n' "$python"
+    exit
+fi
 if [ "${1:-}" = --recordings-only ]; then
     exec "$python" scripts/parity/make_recordings.py target/recordings
 fi

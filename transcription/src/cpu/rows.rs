@@ -84,14 +84,14 @@ impl Work for Checked<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        // Three vectors of columns share each weight's load.
         let (mut column, wide) = (0, 3 * V::LANES);
         let Checked {
             sum,
             output,
             starts,
         } = self;
-        while column + wide <= sum.columns {
+        // Three vectors of columns share each weight's load, where there are registers for the sums of them all.
+        while V::ROWS == OUTPUTS && column + wide <= sum.columns {
             all_outputs::<V, 3>(sum, output, starts, column);
             column += wide;
         }

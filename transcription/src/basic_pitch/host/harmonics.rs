@@ -57,15 +57,17 @@ impl Harmonics {
     /// `weights`: `[8][8][3][39]`.
     pub(super) fn new(weights: &[f32], bias: [f32; CHANNELS]) -> Self {
         let mut spectra = Vec::with_capacity(POINTS * 2 * TAPS * OUTPUTS);
+        let turns: [(f64, f64); POINTS] =
+            std::array::from_fn(|turn| (TAU * turn as f64 / POINTS as f64).sin_cos());
         for place in 0..POINTS {
-            // [output][channel][frame] of this frequency, as a correlation centred on its bin, divided for the way back.
+            // One kernel's response at this frequency, as a correlation centred on its bin, divided for the way back.
             let response = |output: usize, channel: usize, frame: usize| {
                 let kernel =
                     &weights[((output * CHANNELS + channel) * FRAMES + frame) * BINS..][..BINS];
                 let (mut re, mut im) = (0f64, 0f64);
                 for (bin, weight) in kernel.iter().enumerate() {
-                    let turns = frequency(place) as f64 * (bin as f64 - (BINS / 2) as f64);
-                    let (sin, cos) = (TAU * turns / POINTS as f64).sin_cos();
+                    let turn = frequency(place) * (bin + POINTS - BINS / 2) % POINTS;
+                    let (sin, cos) = turns[turn];
                     re += f64::from(*weight) * cos;
                     im += f64::from(*weight) * sin;
                 }

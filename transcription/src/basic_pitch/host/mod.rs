@@ -6,6 +6,8 @@
 mod harmonics;
 mod layout;
 mod log_power;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

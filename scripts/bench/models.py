@@ -1,0 +1,187 @@
+"""Times Basic Pitch beside the published package on onnxruntime: warm and stage by stage, cold from command to file, memory, an hour.
+
+Both sides take turns, round by round, on the same recordings and with the same number of threads. The counted notes must be equal, else the run is void.
+Settings come from the environment: THREADS (all cores), ROUNDS (7; fewer for long recordings), WTT (target/release/wtt), HOUR=0 leaves the hour out.
+
+usage: models.py [SECONDS...]
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "parity"))
+import make_recordings  # noqa: E402
+
+SEED = 1
+RATE = 44100
+THREADS = int(os.environ.get("THREADS", "0")) or len(os.sched_getaffinity(0))
+ROUNDS = int(os.environ.get("ROUNDS", "7"))
+WTT = os.environ.get("WTT", "target/release/wtt")
+STAGES = ("decode", "network", "notes", "whole")
+# Counted from the layers' shapes: as the network is written, and as we compute it (see docs/performance.md).
+WRITTEN_GFLOP, DONE_GFLOP = 1.05, 0.44
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def piano(seconds):
+    """Chords and runs of struck strings, one to three notes at a time."""
+    random = np.random.default_rng(SEED)
+    out, tones, now = np.zeros(int(seconds * RATE)), {}, 0.2
+    while now < seconds - 0.3:
+        for _ in range(random.integers(1, 4)):
+            key = int(random.integers(33, 96)), float(random.choice([0.4, 0.8, 1.6]))
+            if key not in tones:
+                tones[key] = make_recordings.struck(*key, RATE)
+            start = int(now * RATE)
+            out[start : start + len(tones[key])] += (tones[key] * random.uniform(0.3, 1))[: len(out) - start]
+        now += float(random.choice([0.125, 0.25, 0.25, 0.5]))
+    return out * 0.5
+
+
+class Side:
+    """A program that runs one round for each path it is given."""
+
+    def __init__(self, name, command):
+        self.name = name
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def round(self, path):
+        before = self.cpu_seconds()
+        print(path, file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"bench: {self.name} ended: {self.process.wait()}")
+        return {**json.loads(line), "cpu": self.cpu_seconds() - before}
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def middle(rounds, stage):
+    return statistics.median(round_[stage] for round_ in rounds)
+
+
+def cell(rounds, stage):
+    values = [round_[stage] for round_ in rounds]
+    return f"{statistics.median(values):8.3f} ({min(values):.3f}-{max(values):.3f})"
+
+
+def warm(sides, path, seconds):
+    count = ROUNDS if seconds <= 120 else max(2, ROUNDS // 2)
+    rounds = {side.name: [] for side in sides}
+    for side in sides:
+        side.round(path)  # warm up, not counted
+    for _ in range(count):
+        for side in sides:
+            rounds[side.name].append(side.round(path))
+    counted = {side.name: {round_["counted"] for round_ in rounds[side.name]} for side in sides}
+    ours, package, default = (rounds[side.name] for side in sides)
+    print(f"\n{seconds:g} s of piano, {ours[0]['windows']} windows, {count} rounds in turns; seconds, median (range)")
+    print(f"  {'stage':9}{'ours':28}{'package, ' + str(THREADS) + ' threads':28}{'package, its default':28}ratio to ours")
+    for stage in STAGES:
+        ratio = middle(package, stage) / middle(ours, stage)
+        print(f"  {stage:9}{cell(ours, stage):28}{cell(package, stage):28}{cell(default, stage):28}{ratio:5.1f}x  ({middle(default, stage) / middle(ours, stage):.1f}x)")
+    print(f"  real time {seconds / middle(ours, 'whole'):6.0f}x{'':20}{seconds / middle(package, 'whole'):6.0f}x{'':20}{seconds / middle(default, 'whole'):6.0f}x")
+    # A round of ours goes through everything twice: stage by stage, then through the engine.
+    print(f"  CPU seconds a round: ours {middle(ours, 'cpu') / 2:.2f}, package {middle(package, 'cpu'):.2f} and {middle(default, 'cpu'):.2f}")
+    print(f"  notes: " + ", ".join(f"{name} {sorted(counts)}" for name, counts in counted.items()))
+    if len(set.union(*counted.values())) != 1:
+        sys.exit("bench: VOID, the notes are not equal")
+    return middle(ours, "network") / ours[0]["windows"], middle(package, "network") / ours[0]["windows"]
+
+
+def cold(command):
+    """Wall seconds, CPU seconds and peak MB of a command from its start to its end."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"bench: {command} failed with {process.returncode}")
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1000}
+
+
+def ours_cold(path, folder):
+    return [WTT, "transcribe", path, "-o", folder / "ours.mid", "--force", "--parity", "--threads", str(THREADS)]
+
+
+def cold_commands(path, seconds, folder):
+    package = folder / "package"
+    package.mkdir(exist_ok=True)
+    rounds = {"ours": [], "package": []}
+    for _ in range(1 + (ROUNDS if seconds <= 120 else 1)):
+        for old in package.iterdir():
+            old.unlink()
+        rounds["ours"].append(cold(ours_cold(path, folder)))
+        rounds["package"].append(cold([pathlib.Path(sys.executable).parent / "basic-pitch", package, path]))
+        if not list(package.glob("*.mid")):
+            sys.exit("bench: the package's command wrote no MIDI file")
+    print(f"\ncold commands on {seconds:g} s, start to file written, the first round not counted; median (range)")
+    for name in rounds:
+        kept = rounds[name][1:]
+        print(f"  {name:9}{cell(kept, 'wall')} s, CPU {middle(kept, 'cpu'):.2f} s, peak {middle(kept, 'peak'):.0f} MB")
+    print(f"  ratio    {middle(rounds['package'][1:], 'wall') / middle(rounds['ours'][1:], 'wall'):.1f}x")
+
+
+def matrix_product(size=2048):
+    """GFLOP/s of numpy's float32 product, best of some."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(THREADS)}
+    program = (
+        f"import numpy, time; a = numpy.random.rand({size}, {size}).astype('f4'); a @ a; best = 9e9\n"
+        f"for _ in range(10):\n    t = time.perf_counter(); a @ a; best = min(best, time.perf_counter() - t)\n"
+        f"print(2 * {size}**3 / best / 1e9)"
+    )
+    return float(subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True).stdout)
+
+
+def main(lengths):
+    import onnxruntime
+
+    print(f"bench: basic-pitch 0.4.0 on onnxruntime {onnxruntime.__version__} beside {WTT}, {THREADS} threads, {ROUNDS} rounds, seed {SEED}")
+    print("bench: the package's session is made anew with intra_op_num_threads set, and once as the package makes it (its default)")
+    package = [sys.executable, str(HERE / "package_side.py")]
+    sides = [
+        Side("ours", [WTT, "debug", "bench", "--threads", str(THREADS)]),
+        Side("package", [*package, str(THREADS)]),
+        Side("package's default", [*package, "0"]),
+    ]
+    with tempfile.TemporaryDirectory(prefix="wtt-bench-") as name:
+        folder = pathlib.Path(name)
+        paths = {}
+        for seconds in lengths:
+            paths[seconds] = folder / f"piano-{seconds:g}.wav"
+            make_recordings.write_wav(paths[seconds], piano(seconds), RATE)
+        windows = [warm(sides, paths[seconds], seconds) for seconds in lengths]
+        for side in sides:
+            side.end()
+        peak = matrix_product()
+        ours, theirs = (min(times) for times in zip(*windows))
+        print(f"\na product of 2048 x 2048 matrices with {THREADS} threads: {peak:.0f} GFLOP/s")
+        print(f"  the network as written ({WRITTEN_GFLOP} GFLOP a window): ours {WRITTEN_GFLOP / ours:.0f} GFLOP/s, {WRITTEN_GFLOP / ours / peak:.0%}; package {WRITTEN_GFLOP / theirs:.0f} GFLOP/s, {WRITTEN_GFLOP / theirs / peak:.0%}")
+        print(f"  the arithmetic that we do ({DONE_GFLOP} GFLOP a window): {DONE_GFLOP / ours:.0f} GFLOP/s, {DONE_GFLOP / ours / peak:.0%}")
+        for seconds in lengths:
+            cold_commands(paths[seconds], seconds, folder)
+        if os.environ.get("HOUR") != "0":
+            part = piano(600)
+            make_recordings.write_wav(folder / "hour.wav", np.concatenate([part * gain for gain in (1, 0.9, 0.8, 0.7, 0.6, 0.5)]), RATE)
+            hour = cold(ours_cold(folder / "hour.wav", folder))
+            print(f"\nan hour, ours: {hour['wall']:.1f} s ({3600 / hour['wall']:.0f}x real time), CPU {hour['cpu']:.1f} s, peak {hour['peak']:.0f} MB")
+
+
+if __name__ == "__main__":
+    main([float(seconds) for seconds in sys.argv[1:]] or [40.0, 600.0])
