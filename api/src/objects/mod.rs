@@ -2,11 +2,11 @@
 //! It streams in and out and cleans up after aborted uploads; what the bytes mean is not its business. Names, types and
 //! hashes are kept in the database, because the local folder refuses object attributes.
 
+mod error;
 mod orphans;
 mod source;
 mod writer;
 
-use std::io;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, WriteMultipart};
 use url::Url;
 
+pub use error::Error;
 pub use source::StoredSource;
 pub use writer::Writer;
 
@@ -44,54 +45,6 @@ impl std::fmt::Display for ObjectKey<'_> {
                 write!(formatter, "results/{id}/{fingerprint}.json")
             }
         }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the objects URL cannot be used: {0}; expected s3://, gs://, az:// or file://")]
-    Url(String),
-    #[error("failed to {action} object `{key}`")]
-    Store {
-        action: &'static str,
-        key: String,
-        #[source]
-        source: object_store::Error,
-    },
-    #[error("failed to create the objects folder {path}: {source}")]
-    Folder { path: String, source: io::Error },
-    #[error("the objects folder {path} is away; objects in it cannot be looked for")]
-    Away { path: String },
-}
-
-impl Error {
-    pub fn is_not_found(&self) -> bool {
-        matches!(
-            self,
-            Error::Store {
-                source: object_store::Error::NotFound { .. },
-                ..
-            }
-        )
-    }
-}
-
-impl Error {
-    /// No room: not ours to mend, and not for as short as an outage.
-    pub fn is_full(&self) -> bool {
-        let mut below: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = below {
-            if error.downcast_ref::<io::Error>().is_some_and(|error| {
-                matches!(
-                    error.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                )
-            }) {
-                return true;
-            }
-            below = error.source();
-        }
-        false
     }
 }
 
