@@ -14,7 +14,7 @@ FILES ?=
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench-models eval manifests recordings clean
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-api eval manifests recordings clean
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -75,6 +75,16 @@ eval: models ## what each network finds in pieces whose notes are known: make ev
 
 manifests: setup ## write manifests/crds anew from the code
 	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet -p crds --test schema $(LOCKED) the_manifests_are_up_to_date
+
+bench: bench-queue bench-models bench-api ## every benchmark, one after the other (half an hour); what it prints: docs/performance.md
+
+bench-queue: setup ## the queue beside asynq, BullMQ and RQ, its cost at depth, and how soon a worker has a task (6 minutes, 2 GB of memory)
+	@cargo build --release $(LOCKED) -p bench
+	@scripts/bench/peers.sh | target/release/bench-queue
+
+bench-api: setup ## the API under 32 uploads of 100 MB and 1,000 event streams (a minute, 4 GB of disk)
+	@cargo build --release $(LOCKED) -p bench -p api
+	@target/release/bench-api
 
 bench-models: models ## time Basic Pitch beside the published package: make bench-models LENGTHS="40 600"
 	@scripts/bench/models.sh $(LENGTHS)
