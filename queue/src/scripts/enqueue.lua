@@ -20,7 +20,7 @@ local at, waits, audio = I(now), delay <= 0, num(ARGV[8], 0)
 -- A new task has no history: it is nowhere yet, neither parked nor crashed.
 C('HSET', KEYS[1], 'id', id, 'payload', ARGV[4], 'status', 'pending', 'queue', ARGV[5], 'priority', ARGV[6],
   'model', ARGV[7], 'audio_ms', ARGV[8], 'life', ARGV[9], 'max_retries', ARGV[11], 'lease_ms', ARGV[12],
-  'created_at', at, 'updated_at', at, 'attempt', 0, 'retries', 0, 'crashes', 0, 'solo_crashes', 0, 'releases', 0, 'seq', 1,
+  'created_at', at, 'updated_at', at, 'attempt', '0', 'retries', '0', 'crashes', '0', 'solo_crashes', '0', 'releases', '0', 'seq', '1',
   waits and 'ready_at' or 'due', waits and at or I(now + delay),
   'counted', waits and 'work' or '')
 C('SADD', P .. 'task:queues', ARGV[5])
