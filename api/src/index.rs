@@ -54,7 +54,11 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
         "midi, notes.json, notes.csv, roll.svg or source",
     ),
     ("GET", "/api/v1/models", "models and their options"),
-    ("GET", "/problems/{code}", "what the code of a problem means"),
+    (
+        "GET",
+        "/problems/{code}",
+        "what the code of a problem means",
+    ),
     ("GET", "/version", "the server's version"),
     ("GET", "/livez", "is it alive"),
     ("GET", "/readyz", "can it serve"),

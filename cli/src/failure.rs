@@ -121,6 +121,23 @@ pub(crate) fn say(error: &anyhow::Error) {
     }
 }
 
+/// For programs, in the shape that `wtt transcribe --json` has: the words, and the code and status where the server gave them.
+pub(crate) fn as_json(error: &anyhow::Error) -> serde_json::Value {
+    let mut said = serde_json::json!({"message": format!("{error:#}")});
+    let known = match error.downcast_ref() {
+        Some(Failure::Problem(problem)) => (problem.code.as_deref(), problem.status),
+        Some(Failure::Unreachable { .. }) => (Some("unreachable"), None),
+        _ => (None, None),
+    };
+    if let (Some(code), _) = known {
+        said["code"] = code.into();
+    }
+    if let (_, Some(status)) = known {
+        said["status"] = status.into();
+    }
+    serde_json::json!({ "error": said })
+}
+
 /// Does the same to each of several ids, goes on after a failure, and fails in the end if any of them did.
 pub(crate) async fn for_each(
     ids: &[String],
@@ -159,6 +176,29 @@ mod tests {
         assert_eq!(
             problem.to_string(),
             "Not found: there is no transcription abc (transcription_unknown)"
+        );
+    }
+
+    #[test]
+    fn programs_get_the_code_whatever_stands_around_it() {
+        let problem = Problem {
+            title: Some("Too large".into()),
+            code: Some("upload_too_large".into()),
+            status: Some(413),
+            ..Problem::default()
+        };
+        let error = anyhow::Error::new(Failure::Problem(problem)).context("song.mp3");
+        let said = as_json(&error)["error"].take();
+        assert_eq!(
+            (&said["code"], &said["status"]),
+            (&"upload_too_large".into(), &413.into())
+        );
+        let words = said["message"].as_str();
+        assert!(words.is_some_and(|words| words.contains("song.mp3")));
+        let other = as_json(&anyhow::anyhow!("no such file"));
+        assert_eq!(
+            other,
+            serde_json::json!({"error": {"message": "no such file"}})
         );
     }
 

@@ -96,12 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 if matches!(error.downcast_ref(), Some(Failure::Unreachable { .. })) {
                     return Err(error);
                 }
-                if args.json {
-                    ui::line(
-                        serde_json::json!({"file": path, "error": format!("{error:#}")})
-                            .to_string(),
-                    );
-                }
+                said_as_json(path, &error, &args);
                 failure::say(&error);
                 all_went_well = false;
             }
@@ -118,6 +113,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         match done {
             Ok(succeeded) => all_went_well &= succeeded,
             Err(error) => {
+                said_as_json(path, &error, &args);
                 failure::say(&error);
                 all_went_well = false;
             }
@@ -159,6 +155,15 @@ async fn send(
         Some(Failure::Unreachable { .. }) => error,
         _ => error.context(name(path)),
     })
+}
+
+/// A line for the file that failed, so that a program that reads the lines misses none.
+fn said_as_json(path: &Path, error: &anyhow::Error, args: &Args) {
+    if args.json {
+        let mut line = failure::as_json(error);
+        line["file"] = path.to_string_lossy().into();
+        ui::line(line.to_string());
+    }
 }
 
 /// Says what was queued, without waiting.

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Any, AnyPool, Connection, Executor, SqlStr, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, SqlStr, Transaction};
 
 pub use idempotency::{Answered, Remembered};
 pub use retention::Tombstone;
-pub use row::{Applied, Finish, Row, State};
+pub use row::{Applied, Finish, Page, Row, State};
 
 /// Every migration, oldest first. Released files never change; a new one is added.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(
@@ -42,11 +42,11 @@ pub enum Error {
     #[error("the database URL must start with sqlite:// or postgres://")]
     Url,
     #[error("failed to open the database: {0}; check WTT_DATABASE_URL")]
-    Open(#[source] sqlx::Error),
+    Open(sqlx::Error),
     #[error("failed to migrate the database: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(sqlx::migrate::MigrateError),
     #[error("the database failed: {0}")]
-    Query(#[from] sqlx::Error),
+    Query(sqlx::Error),
     #[error("another request took the Idempotency-Key over meanwhile")]
     KeyTakenOver,
     #[error("row {id} holds an unreadable {column}: {value:?}")]
@@ -55,6 +55,13 @@ pub enum Error {
         column: &'static str,
         value: String,
     },
+}
+
+// By hand: the cause stands in the words already, and must not be told once more as a source.
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Error::Query(error)
+    }
 }
 
 /// SQLite's are numbers, and shorter.
@@ -131,15 +138,21 @@ impl Db {
             true => Cow::Owned(format!("{url}?mode=rwc")),
             false => Cow::Borrowed(url),
         };
+        let settings = match sqlite {
+            true => SQLITE_SETTINGS,
+            false => POSTGRES_SETTINGS,
+        };
+        if sqlite {
+            // A pool tries again until its time is over; a file that is no database will never be one.
+            let mut first = AnyConnection::connect(&url).await.map_err(Error::Open)?;
+            first.execute(settings).await.map_err(Error::Open)?;
+            first.close().await.map_err(Error::Open)?;
+        }
         let options = AnyPoolOptions::new()
             .max_connections(if sqlite { 4 } else { 16 })
             .acquire_timeout(Duration::from_secs(10))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    let settings = match sqlite {
-                        true => SQLITE_SETTINGS,
-                        false => POSTGRES_SETTINGS,
-                    };
                     connection.execute(settings).await?;
                     Ok(())
                 })
@@ -162,7 +175,10 @@ impl Db {
                 )
             })
             .collect();
-        Migrator::with_migrations(migrations).run(&pool).await?;
+        Migrator::with_migrations(migrations)
+            .run(&pool)
+            .await
+            .map_err(Error::Migrate)?;
         Ok(Self { pool, sqlite })
     }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::row::{COLUMNS, from_db};
+use super::row::{COLUMNS, from_db, readable};
 use super::{Db, Error, Row, State, to_db};
 
 /// An id that is gone.
@@ -187,18 +186,4 @@ impl Db {
         }
         Ok(sums)
     }
-}
-
-/// For loops over many rows: one that cannot be read must not hide the others.
-fn readable(found: &[AnyRow]) -> Vec<Row> {
-    found
-        .iter()
-        .filter_map(|row| match Row::read(row) {
-            Ok(row) => Some(row),
-            Err(cause) => {
-                tracing::error!(%cause, "skipped a row");
-                None
-            }
-        })
-        .collect()
 }

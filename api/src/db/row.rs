@@ -113,6 +113,14 @@ pub struct Finish {
     pub expires_at_ms: Option<u64>,
 }
 
+/// A part of the list.
+#[derive(Debug)]
+pub struct Page {
+    pub rows: Vec<Row>,
+    /// The place of the last row that was looked at, readable or not; none where nothing comes after it.
+    pub end: Option<(u64, String)>,
+}
+
 /// What became of a `Finish`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
@@ -172,6 +180,20 @@ impl Row {
             id,
         })
     }
+}
+
+/// Of many rows: one that cannot be read must not hide the others.
+pub(super) fn readable(found: &[AnyRow]) -> Vec<Row> {
+    found
+        .iter()
+        .filter_map(|row| match Row::read(row) {
+            Ok(row) => Some(row),
+            Err(cause) => {
+                tracing::error!(%cause, "skipped a row");
+                None
+            }
+        })
+        .collect()
 }
 
 fn json<T: serde::de::DeserializeOwned>(

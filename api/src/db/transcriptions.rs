@@ -1,9 +1,9 @@
 //! Statements on single transcriptions. Every change is guarded by what it expects to find, so repeating one is harmless.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row as _};
 
-use super::row::{COLUMNS, to_json};
-use super::{Answered, Applied, Db, Error, Finish, Row, State, to_db};
+use super::row::{COLUMNS, from_db, readable, to_json};
+use super::{Answered, Applied, Db, Error, Finish, Page, Row, State, to_db};
 
 impl Db {
     /// Inserts a new row and, with it, the answer to its Idempotency-Key: both are there or neither.
@@ -68,13 +68,13 @@ impl Db {
         found.as_ref().map(Row::read).transpose()
     }
 
-    /// Newest first, from after `(created_at_ms, id)`; `state` as stored.
+    /// Newest first, from after `(created_at_ms, id)`; `state` as stored. A row that cannot be read is left out.
     pub async fn list(
         &self,
         after: Option<(u64, &str)>,
         state: Option<State>,
         limit: usize,
-    ) -> Result<Vec<Row>, Error> {
+    ) -> Result<Page, Error> {
         let (created_at_ms, id) = after.unwrap_or((u64::MAX, ""));
         let filter = if state.is_some() {
             "state = $4 AND"
@@ -88,12 +88,19 @@ impl Db {
         let mut query = sqlx::query(AssertSqlSafe(statement))
             .bind(to_db(created_at_ms))
             .bind(id)
-            .bind(to_db(limit as u64));
+            .bind(to_db(limit as u64 + 1));
         if let Some(state) = state {
             query = query.bind(state.as_str());
         }
-        let found = query.fetch_all(&self.pool).await?;
-        found.iter().map(Row::read).collect()
+        let mut found = query.fetch_all(&self.pool).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let end = match found.last().filter(|_| more) {
+            Some(last) => Some((from_db(last.try_get("created_at_ms")?), last.try_get("id")?)),
+            None => None,
+        };
+        let rows = readable(&found);
+        Ok(Page { rows, end })
     }
 
     /// `created` -> `queued` (the seed's second step). False: it was not `created` any more.

@@ -92,7 +92,7 @@ async fn remove_source(state: &AppState, id: &str, now_ms: u64) -> anyhow::Resul
     Ok(())
 }
 
-/// Objects of removed rows that could not be deleted at the time.
+/// What is left of removed rows because it could not be deleted at the time.
 pub async fn leftovers(state: &AppState, before_ms: u64) -> anyhow::Result<()> {
     for id in state
         .db
@@ -101,17 +101,25 @@ pub async fn leftovers(state: &AppState, before_ms: u64) -> anyhow::Result<()> {
         .context("failed to read tombstones")?
     {
         match remove_leftover(state, &id).await {
-            Ok(()) => swept("leftover", 1),
+            Ok(true) => swept("leftover", 1),
+            // Its worker has not let go of it yet: the next run looks again.
+            Ok(false) => {}
             Err(error) => go_on("sweeper", &id, error)?,
         }
     }
     Ok(())
 }
 
-async fn remove_leftover(state: &AppState, id: &str) -> anyhow::Result<()> {
+/// The objects, and what Redis still holds: the name of the recording, among other things.
+async fn remove_leftover(state: &AppState, id: &str) -> anyhow::Result<bool> {
     state.objects.delete_all(id).await?;
+    if let Ok(task) = TaskId::parse(id)
+        && !state.queue.forget(&task).await?
+    {
+        return Ok(false);
+    }
     state.db.objects_deleted(id).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Objects that no row names: results of an attempt that was overtaken, or handed in by a server that died on the way, and

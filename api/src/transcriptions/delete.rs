@@ -55,16 +55,20 @@ pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResul
         return Ok(false);
     }
     tracing::info!(task.id = %id, reason, "removed {id}");
+    let forgotten = match state.queue.forget(&task).await {
+        Ok(forgotten) => forgotten,
+        Err(error) => {
+            tracing::warn!(task.id = %id, cause = %error, "the sweeper will remove what Redis holds of {id}");
+            false
+        }
+    };
     match state.objects.delete_all(id).await {
-        // A worker that still runs may store a result yet: the sweeper looks once more.
-        Ok(()) if still_running => {}
+        // A worker that still runs may store a result yet, and Redis holds the recording's name: the sweeper looks once more.
+        Ok(()) if still_running || !forgotten => {}
         Ok(()) => state.db.objects_deleted(id).await?,
         Err(error) => {
             tracing::warn!(task.id = %id, cause = %error, "the sweeper will delete the objects of {id}")
         }
-    }
-    if let Err(error) = state.queue.forget(&task).await {
-        tracing::debug!(task.id = %id, cause = %error, "the reaper will purge what Redis holds of {id}");
     }
     state.changed.notify_waiters();
     state.hub.look(&task);

@@ -86,10 +86,8 @@ async fn collect(
         let place = after
             .as_ref()
             .map(|cursor| (cursor.created_at_ms, cursor.id.as_str()));
-        let rows = state.db.list(place, stored, MOST + 1).await?;
-        let more = rows.len() > MOST;
-        let page = view(state, rows.into_iter().take(MOST).collect()).await;
-        for shown in page {
+        let page = state.db.list(place, stored, MOST).await?;
+        for shown in view(state, page.rows).await {
             if found.len() == limit {
                 let last = found.last().map(|shown| Cursor::after(&shown.row));
                 // Rows that were passed over between the last shown one and here need no second look.
@@ -101,9 +99,10 @@ async fn collect(
             }
             after = Some(here);
         }
-        if !more {
+        let Some((created_at_ms, id)) = page.end else {
             return Ok((found, None));
-        }
+        };
+        after = Some(Cursor { created_at_ms, id });
     }
     Ok((found, after))
 }

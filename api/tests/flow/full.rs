@@ -60,7 +60,7 @@ pub(crate) async fn only(folder: &Path, count: usize) {
 }
 
 pub(crate) async fn rows(app: &TestApp) -> usize {
-    app.state.db.list(None, None, 100).await.unwrap().len()
+    app.state.db.list(None, None, 100).await.unwrap().rows.len()
 }
 
 /// The worker's heartbeat keeps its lease.

@@ -193,7 +193,13 @@ impl TestApp {
     }
 
     pub(crate) async fn rows(&self) -> usize {
-        self.state.db.list(None, None, 1000).await.unwrap().len()
+        self.state
+            .db
+            .list(None, None, 1000)
+            .await
+            .unwrap()
+            .rows
+            .len()
     }
 
     /// Ends the service as SIGTERM does; true if it ended by itself in time.

@@ -10,6 +10,7 @@ mod errors;
 mod fake_worker;
 mod files;
 mod idempotency;
+mod leftovers;
 mod lifecycle;
 mod list;
 mod outage;

@@ -7,7 +7,7 @@ use crate::audio_files::{fast, text, tone};
 
 const CREATE: Route = "POST /api/v1/transcriptions";
 
-fn create() -> Request {
+pub(crate) fn create() -> Request {
     keyed("POST", "/api/v1/transcriptions")
 }
 

@@ -124,7 +124,7 @@ impl Ground {
 
     /// Files with their sizes, rows with their states, and the counts of the queue.
     pub(crate) async fn stored(&self) -> Stored {
-        let rows = self.app.state.db.list(None, None, 1000).await.unwrap();
+        let rows = self.app.state.db.list(None, None, 1000).await.unwrap().rows;
         let ids: Vec<TaskId> = rows
             .iter()
             .map(|row| TaskId::parse(row.id.as_str()).unwrap())

@@ -1,12 +1,15 @@
 //! Bad input: one table over every route, each row with its status and code. All rows that are wrong are told together, and
 //! after the table nothing may be lost, stored or queued that was not before.
 
+mod audio;
 mod bodies;
 mod cover;
 mod ground;
 mod routes;
 mod row;
 mod seed;
+mod slow;
+mod sounds;
 mod wire;
 mod workers;
 
@@ -64,7 +67,9 @@ async fn every_wrong_request_has_its_answer_and_changes_nothing(database: Databa
     if after != before {
         wrong.push(format!("stored before {before:#?}\nand after {after:#?}"));
     }
-    // The keys of refused requests are free again, the claim still holds, and everything can be removed.
+    if let Err(error) = remove_all(&ground).await {
+        wrong.push(error);
+    }
     assert!(
         wrong.is_empty(),
         "{} of {} rows:\n{}",
@@ -73,6 +78,37 @@ async fn every_wrong_request_has_its_answer_and_changes_nothing(database: Databa
         wrong.join("\n")
     );
     eprintln!("{} rows, each answered as the table says", rows.len());
+}
+
+/// The keys of refused requests are free again, the claim still holds, and everything can be removed: nothing is left then.
+async fn remove_all(ground: &Ground) -> Result<(), String> {
+    let app = &ground.app;
+    let form = crate::app::audio_form(crate::audio_files::tone(1.0), "a.wav");
+    let again = app.upload(form).header("idempotency-key", "given-back");
+    let again = again.send().await.map_err(|error| error.to_string())?;
+    if again.status() != 202 {
+        return Err(format!(
+            "the key of a refused request is not free: {again:?}"
+        ));
+    }
+    for row in app.state.db.list(None, None, 1000).await.unwrap().rows {
+        let answer = app.delete(&crate::app::job_path(&row.id)).await;
+        if answer.status() != 204 {
+            return Err(format!("{} cannot be deleted: {answer:?}", row.id));
+        }
+    }
+    let live = &ground.live;
+    let returned = app.state.queue.release(&live.id, &live.token).await;
+    if !matches!(returned, Ok(queue::Released::WasCancelled)) {
+        return Err(format!("the live claim did not hold: {returned:?}"));
+    }
+    app.wait_for_no_objects().await;
+    let info = app.state.queue.server_info().await.unwrap();
+    let left = (app.rows().await, info.queue_pending, info.queue_processing);
+    if left != (0, 0, 0) {
+        return Err(format!("rows, waiting and running are left: {left:?}"));
+    }
+    Ok(())
 }
 
 /// For people who read the table: `WTT_SHOW_TABLE=1 ... --nocapture`.
