@@ -14,7 +14,7 @@ FILES ?=
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-api eval manifests recordings clean
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-api eval manifests recordings clean model
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -91,6 +91,9 @@ bench-models: models ## time Basic Pitch beside the published package: make benc
 
 recordings: ## make the test recordings that parity uses, into target/recordings
 	@scripts/parity/run.sh --recordings-only
+
+model: ## look at every state of the queue protocol's model, faults included (minutes), and plant defects in it
+	@cargo run --release --quiet -p queue-model
 
 clean: ## delete what was built (the cache with libtorch and the weights stays)
 	@echo "clean: cargo clean"
