@@ -6,7 +6,6 @@ mod enqueue_claim;
 mod events;
 mod finish;
 mod heartbeat;
-mod history;
 mod isolation;
 mod outage;
 mod reap;
