@@ -91,6 +91,12 @@ impl Bound {
         router::paths(&self.state)
     }
 
+    /// The public port's routes, to be called without a connection (fuzzing does).
+    #[doc(hidden)]
+    pub fn router(&self) -> axum::Router {
+        router::router(self.state.clone())
+    }
+
     /// Answers requests and runs the loops until `shutdown`, then ends both.
     pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self {
