@@ -114,6 +114,11 @@ impl Pulse {
                 }
                 Err(error) => {
                     self.presence.lost();
+                    if error.is_refused() {
+                        // Redis is there and takes writes from nobody (a full disk): no lease can be ended, and no task given
+                        // to somebody else. Going on costs nothing, and giving up would cost every attempt of the fleet.
+                        held.iter().for_each(|held| held.renewed(sent));
+                    }
                     let pause = outage.failed();
                     if outage.is_new() {
                         tracing::warn!(worker = %self.worker, %error, held = held.len(), "a heartbeat failed; trying until the leases end");

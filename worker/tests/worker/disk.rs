@@ -6,7 +6,7 @@ use std::time::Duration;
 use queue::testing::Tmpfs;
 use queue::{TaskPayload, TaskStatus};
 
-use crate::network::Network;
+use crate::network::{Network, finished};
 use crate::stage::{Stage, eventually};
 
 const LEASE: Duration = Duration::from_secs(15);
@@ -198,5 +198,51 @@ async fn a_full_store_delays_the_hand_in_and_costs_no_second_run() {
         .await;
     assert_eq!((task.attempt, task.retries, network.begun()), (1, 0, 1));
     assert_eq!(stage.api.stored().len(), 1);
+    worker.end().await;
+}
+
+/// Redis' own disk is full for longer than a lease: it answers, and takes writes from nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_takes_no_writes_for_longer_than_a_lease_costs_no_attempt() {
+    let stage = Stage::set().await;
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let network = Network::new(move |_, _, control| {
+        control.step("inference", 1, 2);
+        gate.lock().unwrap().recv().unwrap();
+        Ok(finished())
+    });
+    let worker = stage.worker(stage.config(), &network);
+    let id = stage.submit("goes-on", LEASE).await;
+    stage
+        .until(&id, "shows its progress", |task| task.progress.is_some())
+        .await;
+    let set = |replicas: &str| {
+        let set = ["CONFIG", "SET", "min-replicas-to-write", replicas];
+        assert_eq!(stage.redis_cli(&set), "OK");
+    };
+    set("1");
+    let lease_end = stage.redis_cli(&["ZSCORE", "task:processing:time", id.as_str()]);
+    let lease_end: u64 = lease_end.parse().unwrap();
+    eventually("the lease to have ended a second ago", async || {
+        let time = stage.redis_cli(&["TIME"]);
+        time.lines().next().unwrap().parse::<u64>().unwrap() * 1000 > lease_end + 1000
+    })
+    .await;
+    go.send(()).unwrap();
+    eventually("the hand-in is refused", async || {
+        stage.api.hand_ins.load(Ordering::SeqCst) >= 2
+    })
+    .await;
+    set("0");
+    let task = stage
+        .until(&id, "is completed", |task| {
+            task.status == TaskStatus::Completed
+        })
+        .await;
+    assert_eq!(
+        (task.attempt, task.retries, task.crashes, network.begun()),
+        (1, 0, 0, 1)
+    );
     worker.end().await;
 }
