@@ -3,7 +3,7 @@
 
 use super::Isa;
 use super::aligned::Aligned;
-use super::rows::{OUTPUTS, Sum};
+use super::rows::Sum;
 
 /// How a kernel's weights lie: `[output][channel][time][row]`.
 #[derive(Clone, Copy)]
@@ -14,15 +14,16 @@ pub(crate) struct Shape {
     pub(crate) rows: usize,
 }
 
-pub(crate) struct Convolution {
+/// `N` sums are made together, eight or four.
+pub(crate) struct Convolution<const N: usize> {
     taps: Vec<Tap>,
-    blocks: Vec<Block>,
+    blocks: Vec<Block<N>>,
 }
 
-/// Eight sums' weights, `[tap][sum]`.
-struct Block {
+/// Weights of sums that are made together, `[tap][sum]`.
+struct Block<const N: usize> {
     weights: Aligned,
-    bias: [f32; OUTPUTS],
+    bias: [f32; N],
 }
 
 /// What a tap reads.
@@ -33,12 +34,12 @@ struct Tap {
     time: usize,
 }
 
-impl Convolution {
-    /// Of many outputs, a multiple of eight: eight channels of one row make a sum.
+impl<const N: usize> Convolution<N> {
+    /// Of many outputs, a multiple of `N`: channels of one row are summed together.
     pub(crate) fn many(weights: &[f32], bias: &[f32], shape: Shape) -> Self {
         let taps = taps(shape, shape.rows);
-        let blocks = (0..shape.outputs / OUTPUTS).map(|block| {
-            let first = block * OUTPUTS;
+        let blocks = (0..shape.outputs / N).map(|block| {
+            let first = block * N;
             Block::new(
                 &taps,
                 |tap, sum| weights[at(shape, first + sum, tap)],
@@ -51,9 +52,10 @@ impl Convolution {
         }
     }
 
-    /// Of one output: eight neighbouring rows of it make a sum. Weights of rows that only the others read are zero.
+    /// Of one output: neighbouring rows of it are summed together. Weights of rows that only the others read are zero, so four at a
+    /// time waste less than eight.
     pub(crate) fn single(weights: &[f32], bias: f32, shape: Shape) -> Self {
-        let taps = taps(shape, shape.rows + OUTPUTS - 1);
+        let taps = taps(shape, shape.rows + N - 1);
         let weight = |tap: Tap, sum: usize| match tap.row.checked_sub(sum) {
             Some(row) if row < shape.rows => weights[at(shape, 0, Tap { row, ..tap })],
             _ => 0.0,
@@ -73,7 +75,7 @@ impl Convolution {
             .collect()
     }
 
-    /// All outputs of one row, or eight rows of the one output: sum `s` of block `b` goes to `start(b * 8 + s)`.
+    /// All outputs of one row, or `N` rows of the one output: output or row `s` goes to `start(s)`.
     pub(crate) fn run(
         &self,
         isa: Isa,
@@ -83,7 +85,7 @@ impl Convolution {
         (output, start): (&mut [f32], impl Fn(usize) -> usize),
     ) {
         for (index, block) in self.blocks.iter().enumerate() {
-            let starts: [usize; OUTPUTS] = std::array::from_fn(|sum| start(index * OUTPUTS + sum));
+            let starts: [usize; N] = std::array::from_fn(|sum| start(index * N + sum));
             let sum = Sum {
                 input,
                 offsets,
@@ -97,11 +99,11 @@ impl Convolution {
     }
 }
 
-impl Block {
+impl<const N: usize> Block<N> {
     fn new(taps: &[Tap], weight: impl Fn(Tap, usize) -> f32, bias: impl Fn(usize) -> f32) -> Self {
         let weights: Vec<f32> = taps
             .iter()
-            .flat_map(|tap| (0..OUTPUTS).map(move |sum| (*tap, sum)))
+            .flat_map(|tap| (0..N).map(move |sum| (*tap, sum)))
             .map(|(tap, sum)| weight(tap, sum))
             .collect();
         Block {
@@ -174,7 +176,7 @@ mod tests {
             noise(3, 16),
         );
         for isa in Isa::all() {
-            let convolution = Convolution::many(&weights, &bias, shape);
+            let convolution = Convolution::<8>::many(&weights, &bias, shape);
             let offsets = convolution.offsets(|channel, row| (channel * rows + row) * ROW);
             for row in 0..7 {
                 let mut output = vec![0f32; 16 * COLUMNS];
@@ -215,10 +217,10 @@ mod tests {
         let rows = 20;
         let (input, weights) = (noise(1, 2 * rows * ROW), noise(2, 2 * 35));
         for isa in Isa::all() {
-            let convolution = Convolution::single(&weights, 0.25, shape);
+            let convolution = Convolution::<4>::single(&weights, 0.25, shape);
             let offsets = convolution.offsets(|channel, row| (channel * rows + row) * ROW);
             let mut output = vec![0f32; 16 * COLUMNS];
-            for first in [0, 8] {
+            for first in [0, 4, 8, 12] {
                 convolution.run(
                     isa,
                     (&input[first * ROW..], &offsets),

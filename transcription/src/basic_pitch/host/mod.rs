@@ -29,9 +29,12 @@ use harmonics::Harmonics;
 use layout::*;
 use log_power::Normalisation;
 
+/// Rows of a single output that are made together: of eight, most weights would be zeros.
+const TOGETHER: usize = 4;
+
 /// A convolution and where its taps' rows begin for the first row of its output.
-struct Layer {
-    convolution: Convolution,
+struct Layer<const N: usize> {
+    convolution: Convolution<N>,
     offsets: Vec<u32>,
 }
 
@@ -40,15 +43,15 @@ pub(super) struct Host {
     transform: ConstantQ,
     normalisation: Normalisation,
     contour_hidden: Harmonics,
-    contour: Layer,
-    note_hidden: Layer,
-    note: Layer,
-    onset_hidden: Convolution,
+    contour: Layer<TOGETHER>,
+    note_hidden: Layer<OUTPUTS>,
+    note: Layer<TOGETHER>,
+    onset_hidden: Convolution<OUTPUTS>,
     /// Its taps' rows for each pitch: the stack's channels are rows of the spectrum, each shifted and cut on its own.
     onset_hidden_offsets: Vec<Vec<u32>>,
-    onset: Layer,
+    onset: Layer<TOGETHER>,
     /// Rooms that no thread works in at the moment.
-    rooms: Mutex<Vec<Box<Room>>>,
+    rooms: Mutex<Vec<Room>>,
 }
 
 /// What a window needs on its way.
@@ -81,41 +84,44 @@ impl Room {
     }
 }
 
+impl<const N: usize> Layer<N> {
+    /// `channel_rows`: rows of each channel of the input.
+    fn new(convolution: Convolution<N>, channel_rows: usize) -> Self {
+        Layer {
+            offsets: convolution.offsets(|channel, row| (channel * channel_rows + row) * ROW),
+            convolution,
+        }
+    }
+}
+
 impl Host {
     pub(super) fn load(weights: &SafeTensors<'_>, isa: Isa) -> Result<Self, Error> {
         let get = |name: &str, shape: &[i64]| numbers(weights, name, shape);
-        let convolution = |name: &str, shape: Shape| -> Result<Convolution, Error> {
+        let parts = |name: &str, shape: Shape| -> Result<(Vec<f32>, Vec<f32>), Error> {
             let sizes = [shape.outputs, shape.channels, shape.times, shape.rows];
-            let weights = get(&format!("{name}.weight"), &sizes.map(|size| size as i64))?;
-            let bias = get(&format!("{name}.bias"), &[shape.outputs as i64])?;
-            Ok(if shape.outputs == 1 {
-                Convolution::single(&weights, bias[0], shape)
-            } else {
-                Convolution::many(&weights, &bias, shape)
-            })
+            Ok((
+                get(&format!("{name}.weight"), &sizes.map(|size| size as i64))?,
+                get(&format!("{name}.bias"), &[shape.outputs as i64])?,
+            ))
         };
-        let layer = |name: &str, outputs, channels, [times, rows]: [usize; 2], channel_rows| {
-            let shape = Shape {
-                outputs,
-                channels,
-                times,
-                rows,
-            };
-            convolution(name, shape).map(|convolution| Layer {
-                offsets: convolution.offsets(|channel, row| (channel * channel_rows + row) * ROW),
-                convolution,
-            })
+        let shape = |outputs, channels, [times, rows]: [usize; 2]| Shape {
+            outputs,
+            channels,
+            times,
+            rows,
+        };
+        let single = |name: &str, shape: Shape, channel_rows| -> Result<Layer<TOGETHER>, Error> {
+            let (weights, bias) = parts(name, shape)?;
+            let convolution = Convolution::single(&weights, bias[0], shape);
+            Ok(Layer::new(convolution, channel_rows))
+        };
+        let many = |name: &str, shape: Shape| -> Result<Convolution<OUTPUTS>, Error> {
+            let (weights, bias) = parts(name, shape)?;
+            Ok(Convolution::many(&weights, &bias, shape))
         };
         let contour_hidden_bias = get("contour_hidden.bias", &[8])?;
-        let onset_hidden = convolution(
-            "onset_hidden",
-            Shape {
-                outputs: 32,
-                channels: 8,
-                times: 5,
-                rows: 5,
-            },
-        )?;
+        let onset_hidden = many("onset_hidden", shape(32, 8, [5, 5]))?;
+        let note_hidden = many("note_hidden", shape(32, 1, [7, 7]))?;
         let onset_hidden_offsets = (0..PITCHES).map(|pitch| {
             onset_hidden.offsets(|channel, row| {
                 let bin = (pitch * 3 + row) as isize - 1;
@@ -139,12 +145,12 @@ impl Host {
                 &get("contour_hidden.weight", &[8, 8, 3, 39])?,
                 std::array::from_fn(|channel| contour_hidden_bias[channel]),
             ),
-            contour: layer("contour", 1, 8, [5, 5], HIDDEN_ROWS)?,
-            note_hidden: layer("note_hidden", 32, 1, [7, 7], PADDED_CONTOURS)?,
-            note: layer("note", 1, 32, [7, 3], PADDED_PITCHES)?,
+            contour: single("contour", shape(1, 8, [5, 5]), HIDDEN_ROWS)?,
+            note_hidden: Layer::new(note_hidden, PADDED_CONTOURS),
+            note: single("note", shape(1, 32, [7, 3]), PADDED_PITCHES)?,
             onset_hidden_offsets: onset_hidden_offsets.collect(),
             onset_hidden,
-            onset: layer("onset", 1, 33, [3, 3], PADDED_PITCHES)?,
+            onset: single("onset", shape(1, 33, [3, 3]), PADDED_PITCHES)?,
             rooms: Mutex::default(),
         })
     }
@@ -158,7 +164,7 @@ impl Host {
     ) -> Vec<WindowMaps> {
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut room = self.lock().pop().unwrap_or_else(|| Box::new(Room::new()));
+            let mut room = self.lock().pop().unwrap_or_else(Room::new);
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +193,7 @@ impl Host {
         done.into_iter().map(|(_, maps)| maps).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Room>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Room>> {
         // Rooms hold nothing that outlives a window.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,38 +214,43 @@ impl Host {
         self.transform.transform(samples, transform, magnitude);
         let log_spread_db = self.normalisation.run(isa, magnitude, spectrum);
         self.contour_hidden.run(isa, spectrum, harmonics, hidden);
-        // Eight rows at a time.
-        for first in (0..CONTOURS).step_by(OUTPUTS) {
+        for first in (0..CONTOURS).step_by(TOGETHER) {
             let input = (&hidden[first * ROW..], &*self.contour.offsets);
             let start = |row: usize| (BIN_PAD + first + row) * ROW;
             let convolution = &self.contour.convolution;
             convolution.run(isa, input, CONTOUR_COLUMNS, false, (contour, start));
         }
         logistics(isa, &mut contour[BIN_PAD * ROW..][..CONTOURS * ROW]);
+        // Rows of a map are made as soon as those around them are there, while these are in the cache.
+        let mut made = 0;
         for pitch in 0..PITCHES {
             let input = (&contour[pitch * 3 * ROW..], &*self.note_hidden.offsets);
             let start = |channel| (channel * PADDED_PITCHES + PITCH_PAD + pitch) * ROW;
+            let output = (&mut **note_hidden, start);
             let convolution = &self.note_hidden.convolution;
-            convolution.run(isa, input, NOTE_HIDDEN_COLUMNS, true, (note_hidden, start));
+            convolution.run(isa, input, NOTE_HIDDEN_COLUMNS, true, output);
+            while made < PITCHES && pitch >= (made + TOGETHER).min(PITCHES - 1) {
+                let input = (&note_hidden[made * ROW..], &*self.note.offsets);
+                let output = (&mut **onset_input, |row| (PITCH_PAD + made + row) * ROW);
+                let convolution = &self.note.convolution;
+                convolution.run(isa, input, PITCH_COLUMNS, false, output);
+                made += TOGETHER;
+            }
         }
+        logistics(isa, &mut onset_input[PITCH_PAD * ROW..][..PITCHES * ROW]);
+        let mut made = 0;
         for (pitch, offsets) in self.onset_hidden_offsets.iter().enumerate() {
             let start = |channel| ((channel + 1) * PADDED_PITCHES + PITCH_PAD + pitch) * ROW;
             let output = (&mut **onset_input, start);
             self.onset_hidden
                 .run(isa, (spectrum, offsets), PITCH_COLUMNS, true, output);
-        }
-        for first in (0..PITCHES).step_by(OUTPUTS) {
-            let input = (&note_hidden[first * ROW..], &*self.note.offsets);
-            let start = |row: usize| (PITCH_PAD + first + row) * ROW;
-            let convolution = &self.note.convolution;
-            convolution.run(isa, input, PITCH_COLUMNS, false, (onset_input, start));
-        }
-        logistics(isa, &mut onset_input[PITCH_PAD * ROW..][..PITCHES * ROW]);
-        for first in (0..PITCHES).step_by(OUTPUTS) {
-            let input = (&onset_input[first * ROW..], &*self.onset.offsets);
-            let start = |row: usize| (first + row) * ROW;
-            let convolution = &self.onset.convolution;
-            convolution.run(isa, input, PITCH_COLUMNS, false, (onset, start));
+            while made < PITCHES && pitch >= (made + TOGETHER).min(PITCHES - 1) {
+                let input = (&onset_input[made * ROW..], &*self.onset.offsets);
+                let output = (&mut **onset, |row| (made + row) * ROW);
+                let convolution = &self.onset.convolution;
+                convolution.run(isa, input, PITCH_COLUMNS, false, output);
+                made += TOGETHER;
+            }
         }
         logistics(isa, onset);
         let contour = &contour[BIN_PAD * ROW..][..CONTOURS * ROW];
