@@ -114,9 +114,9 @@ fn workplace() -> anyhow::Result<tempfile::TempDir> {
 async fn run(args: &Args, seed: u64, folder: &Path) -> anyhow::Result<Vec<Line>> {
     let begun = Instant::now();
     let (count, seconds) = if args.short {
-        (8, 12..=25)
+        (8, 15..=35)
     } else {
-        (24, 20..=50)
+        (24, 30..=90)
     };
     // So long that a worker is mostly in the middle of one when it is hit.
     println!("chaos: making {count} recordings of {seconds:?} s and transcribing them undisturbed");
@@ -160,7 +160,7 @@ async fn storm(
         has_postgres: !args.short,
     };
     let rig = Rig::start(place(folder, "storm"), size).await?;
-    println!("chaos: the storm begins: {plan:?}");
+    println!("chaos: the storm begins; a worker is killed every 3 s, and:");
     let begun = Instant::now();
     storm::rage(&rig, songs, tasks, &plan, random).await?;
     println!(

@@ -11,7 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-const RATE: u32 = 16_000;
+/// Enough for the notes below; the uploads stay small.
+const RATE: u32 = 8_000;
 
 /// A recording, and its notes as `wtt transcribe` finds them when nothing goes wrong.
 #[derive(Debug)]

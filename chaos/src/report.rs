@@ -27,7 +27,10 @@ pub(crate) fn table(lines: &[Line]) -> String {
 /// What has no limit, but belongs beside the rest.
 pub(crate) fn remarks(ledger: &Ledger) -> String {
     format!(
-        "  also    {} calls with a stale token refused; {} results of overtaken attempts in the store (the sweeper removes them after an hour); {} upload tries",
+        "\n  re-run = from the fault until the task is back in its queue, plus the time in the queue while a living worker held nothing\n  \
+         (a worker lives from its registration to the blow that hits it; a stopped one again from its next claim). While Redis is\n  \
+         away no time counts; after an outage longer than a lease the count starts anew. \"with the wait\" = everything counts.\n\n  \
+         also    {} calls with a stale token refused; {} results of overtaken attempts in the store (the sweeper removes them after an hour); {} upload tries",
         ledger.leftovers.fenced,
         orphans(ledger),
         ledger.upload_tries,

@@ -103,6 +103,16 @@ pub(crate) async fn rage(
     let begun = Instant::now();
     let over = Cell::new(false);
     let mut killer_random = StdRng::from_rng(random);
+    let tell = |what: &str| {
+        let ledger = rig.ledger.borrow();
+        println!(
+            "chaos: {:>4} s, {:>3} of {tasks} uploaded, {:>3} done, {:>3} faults; now {what}",
+            begun.elapsed().as_secs(),
+            rig.tasks.borrow().len(),
+            ledger.ended().len(),
+            ledger.faults.len()
+        );
+    };
     let uploads = async {
         let refused = rig.upload(recordings, tasks).await;
         match refused.into_iter().next() {
@@ -121,10 +131,12 @@ pub(crate) async fn rage(
         while rig.tasks.borrow().len() < tasks / 2 && begun.elapsed() < LONGEST {
             sleep(Duration::from_millis(5)).await;
         }
+        tell("API SIGKILL in the middle of the uploads");
         rig.restart_api(Signal::KILL).await?;
         let mut freezes = Vec::new();
         for (index, step) in plan.0.iter().enumerate() {
             wait_for_share(rig, tasks * index / (plan.0.len() + 1)).await;
+            tell(&format!("{step:?}"));
             match step {
                 Step::Terminate => rig.terminate_worker(random).await?,
                 Step::Freeze => {
@@ -148,6 +160,7 @@ pub(crate) async fn rage(
             freeze.await??;
         }
         over.set(true);
+        tell("calm");
         anyhow::Ok(())
     };
     let work = async { tokio::try_join!(uploads, killer, planned) };

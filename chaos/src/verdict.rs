@@ -1,7 +1,7 @@
 //! What the ledger says about the promises: each count beside its limit. Pure, so that tests can show that each promise, when
 //! broken, is seen to be broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::{Blow, Ledger, Ms, What};
 use crate::reruns::{Class, p99, reruns};
@@ -103,6 +103,11 @@ pub(crate) fn verdict(ledger: &Ledger, terms: &Terms) -> Vec<Line> {
         limit: format!("<= {held}, held by whom the faults hit"),
         holds: again <= held,
     });
+    lines.push(exactly(
+        "executions that no fault explains",
+        unexplained(ledger),
+        0,
+    ));
     for blow in &terms.blows {
         let count = ledger
             .faults
@@ -162,6 +167,22 @@ pub(crate) fn executions_beyond_first(ledger: &Ledger) -> u64 {
             runs.max(ending.attempts).saturating_sub(1)
         })
         .sum()
+}
+
+/// Runs of a task whose run before was not held by anybody that a fault hit: the sum alone would let one hide behind a task that
+/// was hit and got through.
+fn unexplained(ledger: &Ledger) -> u64 {
+    let hits = ledger.faults.iter().flat_map(|fault| &fault.held);
+    let hits: BTreeSet<(&str, u64)> = hits
+        .map(|(task, attempt)| (task.as_str(), *attempt))
+        .collect();
+    let again = ledger.events.iter().filter(|event| match event.what {
+        What::Claimed { attempt, .. } => {
+            attempt > 1 && !hits.contains(&(event.task.as_str(), attempt - 1))
+        }
+        _ => false,
+    });
+    again.count() as u64
 }
 
 pub(crate) fn held(ledger: &Ledger) -> u64 {
@@ -283,7 +304,7 @@ mod tests {
         let ending = |ledger: &mut Ledger, change: fn(&mut Ending)| {
             change(ledger.endings.get_mut("bare").unwrap());
         };
-        let table: [(&str, Break); 18] = [
+        let table: [(&str, Break); 19] = [
             ("tasks that the API knows", |ledger| {
                 ledger.endings.insert(
                     "more".into(),
@@ -316,7 +337,10 @@ mod tests {
                 ledger.endings.get_mut("bare").unwrap().attempts = 3
             }),
             ("executions beyond", |ledger| {
-                ledger.events.push(claim(1250, "told", 3))
+                ledger.events.push(claim(1250, "told", 2))
+            }),
+            ("executions that no fault explains", |ledger| {
+                ledger.faults[1].held = vec![("got through".into(), 1)]
             }),
             ("faults: worker SIGTERM", |ledger| {
                 ledger.faults.iter_mut().for_each(|fault| {
@@ -338,8 +362,11 @@ mod tests {
             let (mut ledger, terms) = good();
             break_it(&mut ledger);
             let broken = broken(&ledger, &terms);
-            // Without a SIGTERM its delay is not measured either: that is told too.
-            let most = if what.starts_with("faults") { 2 } else { 1 };
+            // Where no such fault hits a task, its delay is not measured either: that is told too.
+            let unmeasured = ["faults", "executions that"]
+                .iter()
+                .any(|start| what.starts_with(start));
+            let most = if unmeasured { 2 } else { 1 };
             assert!(
                 broken.iter().any(|line| line.contains(what)) && broken.len() <= most,
                 "{what}: {broken:?}"
