@@ -14,7 +14,7 @@ FILES ?=
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-api eval manifests recordings clean model
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-api eval manifests recordings clean model fuzz
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -94,6 +94,9 @@ recordings: ## make the test recordings that parity uses, into target/recordings
 
 model: ## look at every state of the queue protocol's model, faults included (minutes), and plant defects in it
 	@cargo run --release --quiet -p queue-model
+
+fuzz: setup ## feed arbitrary input to every reader and route: make fuzz SECONDS=60 TARGETS="decode routes" (nightly toolchain; its first build is long)
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
 clean: ## delete what was built (the cache with libtorch and the weights stays)
 	@echo "clean: cargo clean"
