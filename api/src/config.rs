@@ -53,7 +53,7 @@ pub struct Config {
     pub api_key_file: Option<PathBuf>,
 
     /// Models on offer and the queue of each: `model=queue,...`; the first is the default.
-    #[arg(long, env = "WTT_MODELS", default_value = "basic-pitch=default")]
+    #[arg(long, env = "WTT_MODELS", default_value = crate::models::DEFAULT)]
     pub models: String,
 
     /// Run the reaper in this process (an operator may run it instead).

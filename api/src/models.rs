@@ -64,7 +64,44 @@ const fn boolean(name: &'static str, default: bool, about: &'static str) -> Sett
     }
 }
 
-const KNOWN: &[Known] = &[Known {
+/// A size of Harmonica: the same options, with the thresholds that came with its weights as defaults.
+macro_rules! harmonica {
+    ($name:literal, $description:literal, $onset:literal, $frame:literal) => {
+        Known {
+            name: $name,
+            description: $description,
+            licence: "none stated by the package harmonica-amt 0.3.0",
+            options: &[
+                number(
+                    "onset_threshold",
+                    0.0,
+                    1.0,
+                    Some($onset),
+                    "How sure the network must be that a note starts.",
+                ),
+                number(
+                    "frame_threshold",
+                    0.0,
+                    1.0,
+                    Some($frame),
+                    "How sure the network must be that a note sounds.",
+                ),
+                number(
+                    "midi_tempo",
+                    4.0,
+                    1_000.0,
+                    Some(120.0),
+                    "Tempo written into the MIDI file (BPM).",
+                ),
+            ],
+        }
+    };
+}
+
+/// Short names that users may write, and what they mean.
+const SHORT: &[(&str, &str)] = &[("harmonica", "harmonica:medium")];
+
+const BASIC_PITCH: Known = Known {
     name: "basic-pitch",
     description: "Light, any instrument, several notes at once, with pitch bends.",
     licence: "Apache-2.0",
@@ -127,7 +164,45 @@ const KNOWN: &[Known] = &[Known {
             "Tempo written into the MIDI file (BPM).",
         ),
     ],
-}];
+};
+
+const KNOWN: &[Known] = &[
+    BASIC_PITCH,
+    harmonica!(
+        "harmonica:nano",
+        "One pitched instrument, velocities; the lightest size.",
+        0.2,
+        0.45
+    ),
+    harmonica!(
+        "harmonica:small",
+        "One pitched instrument, velocities; light.",
+        0.2,
+        0.45
+    ),
+    harmonica!(
+        "harmonica:medium",
+        "One pitched instrument, velocities; `harmonica` alone means this size.",
+        0.2,
+        0.45
+    ),
+    harmonica!(
+        "harmonica:large",
+        "One pitched instrument, velocities; slow without a GPU.",
+        0.25,
+        0.45
+    ),
+    harmonica!(
+        "harmonica:x-large",
+        "One pitched instrument, velocities; for a GPU.",
+        0.2,
+        0.4
+    ),
+];
+
+/// What is on offer when nothing else is configured: all that is known, and the first is the default.
+pub const DEFAULT: &str =
+    "basic-pitch,harmonica:nano,harmonica:small,harmonica:medium,harmonica:large,harmonica:x-large";
 
 /// A model on offer.
 #[derive(Clone)]
@@ -177,8 +252,13 @@ impl Models {
         &self.0[0]
     }
 
+    /// The model of this name, or of the name that it is short for.
     pub fn find(&self, name: &str) -> Option<&Model> {
-        self.0.iter().find(|model| model.name == name)
+        let named = |name: &str| self.0.iter().find(|model| model.name == name);
+        named(name).or_else(|| {
+            let (_, long) = SHORT.iter().find(|(short, _)| *short == name)?;
+            named(long)
+        })
     }
 
     /// The model of this name, or the error that lists the names on offer.
@@ -366,6 +446,26 @@ mod tests {
         assert!(check(json!({"speed": 1})).unwrap_err().contains("speed"));
         let swapped = json!({"minimum_frequency": 500, "maximum_frequency": 100});
         assert!(check(swapped).unwrap_err().contains("maximum_frequency"));
+    }
+
+    #[test]
+    fn a_family_alone_means_its_default_size_and_other_sizes_are_refused_with_what_there_is() {
+        let models = Models::parse(DEFAULT).unwrap();
+        assert_eq!(models.find("harmonica").unwrap().name, "harmonica:medium");
+        assert_eq!(models.default_model().name, "basic-pitch");
+        let error = models.require("harmonica:huge").err().unwrap();
+        assert_eq!(error.code, Code::ModelUnknown);
+        assert!(
+            error.detail.contains("harmonica:x-large"),
+            "{}",
+            error.detail
+        );
+        assert!(
+            Models::parse("basic-pitch")
+                .unwrap()
+                .find("harmonica")
+                .is_none()
+        );
     }
 
     #[test]

@@ -33,9 +33,9 @@ enum Command {
     },
     /// Fetch a network's published weights, convert them once and verify them
     Pull {
-        /// Name of the model, as `wtt models list` shows it
+        /// Name of the model, as `wtt models list` shows it; `harmonica` alone brings all of its sizes
         name: String,
-        /// A wheel or ONNX file, or its https address, instead of the package index
+        /// A wheel or its file of weights (.onnx, .pt), or an https address of one, instead of the package index
         #[arg(long, env = "WTT_MODELS_FROM", value_name = "FILE|URL")]
         from: Option<String>,
         /// SHA-256 that the file must have; needed for a URL
@@ -73,11 +73,11 @@ fn list(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
             "not installed"
         };
         ui::line(format!(
-            "{:<14} {state:<14} {}\n{:>14} {}; {}",
+            "{:<18} {state:<14} {}\n{:>18} {}; {}",
             model.name, model.description, "", model.licence, model.digest
         ));
         if model.installed {
-            ui::line(format!("{:>14} {}", "", model.path.display()));
+            ui::line(format!("{:>18} {}", "", model.path.display()));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -111,16 +111,19 @@ fn pull(
             sha256,
         },
     };
-    if store.pull(name, &source, force)? {
-        ui::note(format!(
-            "{name} is installed in {}",
-            store.folder().display()
-        ));
-    } else {
+    let pulled = store.pull(name, &source, force)?;
+    if pulled.is_empty() {
         ui::note(format!(
             "{name} is there already, and whole; --force fetches it again"
         ));
+    } else {
+        ui::note(format!(
+            "{} installed in {}",
+            pulled.join(", "),
+            store.folder().display()
+        ));
     }
+    ui::note(format!("licence of the weights: {}", Store::licence(name)?));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -149,7 +152,6 @@ mod tests {
     /// Two crates that cannot see each other check the same options; what the one lets in the other must be able to run.
     #[test]
     fn the_service_and_the_networks_take_the_same_options() {
-        let catalogue = api::models::Models::parse("basic-pitch").unwrap();
         let numbers = [
             -1.0, 0.0, 0.5, 1.0, 3.9, 4.0, 1000.0, 1000.5, 10_000.0, 10_001.0, 20_000.0, 20_001.0,
         ];
@@ -172,14 +174,19 @@ mod tests {
         for name in ["melodia", "inferred_onsets", "multiple_pitch_bends"] {
             cases.extend([json!({name: true}), json!({name: 1})]);
         }
-        for case in cases {
-            let options = case.as_object().unwrap();
-            let service = catalogue.default_model().check_options(options).is_ok();
-            let network = transcription::registry::parse_options("basic-pitch", options).is_ok();
-            assert_eq!(
-                service, network,
-                "{case}: the service says {service}, the network {network}"
-            );
+        let models = [transcription::MODELS, &["harmonica"]].concat();
+        let catalogue = api::models::Models::parse(&transcription::MODELS.join(",")).unwrap();
+        for model in models {
+            for case in &cases {
+                let options = case.as_object().unwrap();
+                let offered = catalogue.require(model).ok().unwrap();
+                let service = offered.check_options(options).is_ok();
+                let network = transcription::registry::parse_options(model, options).is_ok();
+                assert_eq!(
+                    service, network,
+                    "{model}, {case}: the service says {service}, the network {network}"
+                );
+            }
         }
     }
 }

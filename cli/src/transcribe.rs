@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, env = "WTT_NOTES", value_name = "OUT.json|.csv")]
     notes: Option<PathBuf>,
 
-    /// Network; `wtt models list` shows what there is
+    /// Network, such as basic-pitch or harmonica:small (`harmonica` alone is its medium size); `wtt models list` shows what there is
     #[arg(long, env = "WTT_MODEL", default_value = "basic-pitch")]
     model: String,
 
@@ -49,11 +49,11 @@ pub(crate) struct Args {
     #[arg(long, env = "WTT_PARITY")]
     parity: bool,
 
-    /// Least onset activation, 0 to 1: higher finds fewer, surer notes [default: 0.5]
+    /// Least onset activation, 0 to 1: higher finds fewer, surer notes [default: the model's own, 0.5 of basic-pitch]
     #[arg(long, env = "WTT_ONSET_THRESHOLD", value_name = "0..1")]
     onset_threshold: Option<f64>,
 
-    /// Least activation that keeps a note sounding, 0 to 1: higher ends notes earlier [default: 0.3]
+    /// Least activation that keeps a note sounding, 0 to 1: higher ends notes earlier [default: the model's own, 0.3 of basic-pitch]
     #[arg(long, env = "WTT_FRAME_THRESHOLD", value_name = "0..1")]
     frame_threshold: Option<f64>,
 
@@ -209,7 +209,7 @@ fn report(args: &Args, plan: &Plan, finished: &Finished) {
             "notes": count,
             "wall_seconds": wall_seconds,
             "real_time_factor": finished.audio_seconds / wall_seconds,
-            "model": args.model,
+            "model": transcription::registry::canonical(&args.model),
             "model_digest": finished.model_digest,
             "device": finished.device,
             "warnings": finished.warnings,

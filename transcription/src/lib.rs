@@ -11,6 +11,7 @@ pub mod device;
 pub mod engine;
 mod error;
 mod guard;
+pub mod harmonica;
 mod midi;
 pub mod network;
 pub mod registry;
@@ -23,4 +24,11 @@ pub use error::Error;
 pub use midi::midi;
 
 /// Every network that this build knows, by the name that users write.
-pub const MODELS: &[&str] = &[basic_pitch::NAME];
+pub const MODELS: &[&str] = &[
+    basic_pitch::NAME,
+    "harmonica:nano",
+    "harmonica:small",
+    "harmonica:medium",
+    "harmonica:large",
+    "harmonica:x-large",
+];

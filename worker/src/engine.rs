@@ -36,10 +36,10 @@ impl EngineTranscriber {
             .iter()
             .filter(|name| !models.iter().any(|model| model == *name))
             .collect();
-        for name in missing {
+        if !missing.is_empty() {
             tracing::warn!(
-                model = name,
-                "not installed: its tasks will fail here; run `wtt models pull {name}`"
+                ?missing,
+                "models that are not installed: their tasks will fail here; `wtt models pull` brings them"
             );
         }
         let engine = Engine::start(EngineConfig {

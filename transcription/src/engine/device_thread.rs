@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use super::EngineConfig;
 use super::lane::Lane;
-use crate::basic_pitch::{self, BasicPitch, Model};
+use crate::Error;
 use crate::guard::guarded;
 use crate::network::Network;
-use crate::{DeviceChoice, Error};
 
 /// Wakes the device's thread, and carries its state.
 #[derive(Default)]
@@ -69,18 +68,55 @@ impl Bell {
     }
 }
 
-/// Windows a batch: a few fill a CPU's threads and stay in its caches, a GPU is bound by launches.
-fn batch_rows(device: DeviceChoice) -> usize {
-    match device {
-        DeviceChoice::Cpu => 8,
-        DeviceChoice::Cuda(_) => 64,
+/// One network's place on the device's thread, whatever its kind.
+pub(super) trait Station {
+    fn has_ready(&self) -> bool;
+    /// Loads the network if need be and runs it once.
+    fn turn(&mut self, device: tch::Device, bell: &Bell);
+    fn close(&self);
+}
+
+/// Loads a network onto the opened device.
+pub(super) type Load<N> = Box<dyn Fn(tch::Device) -> Result<N, Error> + Send>;
+
+/// A lane and its network, which is loaded at the first song and kept warm.
+pub(super) struct Post<N: Network> {
+    pub(super) model: &'static str,
+    pub(super) lane: Arc<Lane<N>>,
+    pub(super) load: Load<N>,
+    pub(super) network: Option<N>,
+}
+
+impl<N: Network> Station for Post<N> {
+    fn has_ready(&self) -> bool {
+        self.lane.has_ready()
+    }
+
+    fn turn(&mut self, device: tch::Device, bell: &Bell) {
+        let network = match self.network.as_mut() {
+            Some(network) => network,
+            None => match guarded(|| {
+                let started = Instant::now();
+                let network = (self.load)(device)?;
+                tracing::info!(model = self.model, device = ?device, milliseconds = started.elapsed().as_millis(), "loaded the network");
+                Ok(network)
+            }) {
+                Ok(fresh) => self.network.insert(fresh),
+                Err(error) => return self.lane.fail_waiting(error),
+            },
+        };
+        step(&self.lane, network, bell);
+    }
+
+    fn close(&self) {
+        self.lane.close();
     }
 }
 
 pub(super) fn run(
     config: &EngineConfig,
     bell: &Arc<Bell>,
-    lane: &Arc<Lane<BasicPitch>>,
+    mut stations: Vec<Box<dyn Station + Send>>,
     ready: &Sender<Result<(), Error>>,
 ) {
     let device = match guarded(|| config.device.open()) {
@@ -91,35 +127,21 @@ pub(super) fn run(
         }
     };
     if config.threads > 0 {
-        // More threads than cores only wait for each other.
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        tch::set_num_threads(i32::try_from(config.threads.min(cores)).unwrap_or(1));
+        tch::set_num_threads(i32::try_from(config.cpu_threads()).unwrap_or(1));
     }
     // The engine's owner waits for this answer; when it is gone the loop below ends at once.
     let _ = ready.send(Ok(()));
-    let mut network: Option<BasicPitch> = None;
     while bell.wait() {
-        while lane.has_ready() && !bell.stopped() {
-            let loaded = match network.as_mut() {
-                Some(network) => network,
-                None => match guarded(|| {
-                    let installed = config.models.installed(basic_pitch::NAME)?;
-                    let started = Instant::now();
-                    let model = Model::load(&installed.file, device)?;
-                    tracing::info!(model = basic_pitch::NAME, device = %config.device, milliseconds = started.elapsed().as_millis(), "loaded the network");
-                    Ok(BasicPitch::new(model, batch_rows(config.device)))
-                }) {
-                    Ok(fresh) => network.insert(fresh),
-                    Err(error) => {
-                        lane.fail_waiting(error);
-                        continue;
-                    }
-                },
-            };
-            step(lane, loaded, bell);
+        // One batch each in turn, so that songs of one network do not hold up those of another.
+        while stations.iter().any(|station| station.has_ready()) && !bell.stopped() {
+            for station in &mut stations {
+                if station.has_ready() && !bell.stopped() {
+                    station.turn(device, bell);
+                }
+            }
         }
     }
-    lane.close();
+    stations.iter().for_each(|station| station.close());
 }
 
 /// One run of a network; its failure is that of the songs whose rows were under way.

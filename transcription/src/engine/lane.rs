@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::clock::{Clock, SharedClock};
 use super::device_thread::Bell;
 use crate::Error;
 use crate::network::{Feed, Network, Sink, Ticket};
@@ -51,8 +52,6 @@ struct State<N: Network> {
     /// Whose turn it is, next first.
     turns: VecDeque<u64>,
     next_song: u64,
-    /// Up to when busy time was given to songs.
-    credited: Instant,
     closed: bool,
 }
 
@@ -61,6 +60,7 @@ pub(super) struct Lane<N: Network> {
     state: Mutex<State<N>>,
     space: Condvar,
     bell: Arc<Bell>,
+    clock: Clock,
 }
 
 /// A song's place in its lane.
@@ -71,18 +71,18 @@ pub(super) struct Place<N: Network> {
 }
 
 impl<N: Network> Lane<N> {
-    pub(super) fn new(bell: Arc<Bell>) -> Arc<Self> {
+    pub(super) fn new(bell: Arc<Bell>, shared: Arc<SharedClock>) -> Arc<Self> {
         let state = State {
             slots: HashMap::new(),
             turns: VecDeque::new(),
             next_song: 0,
-            credited: Instant::now(),
             closed: false,
         };
         Arc::new(Lane {
             state: Mutex::new(state),
             space: Condvar::new(),
             bell,
+            clock: Clock::new(shared),
         })
     }
 
@@ -98,9 +98,7 @@ impl<N: Network> Lane<N> {
         let mut state = self.lock();
         let song = state.next_song;
         state.next_song += 1;
-        if state.slots.is_empty() {
-            state.credited = Instant::now();
-        }
+        self.clock.lane_filled(state.slots.is_empty());
         if state.closed {
             let _ = replies.send(Reply::Failed(Error::Stopped));
         } else {
@@ -283,12 +281,12 @@ pub(super) struct LaneSink<N: Network> {
 impl<N: Network> Sink<N::Output> for LaneSink<N> {
     fn emit(&mut self, finished: Vec<(Ticket, N::Output)>) {
         let mut under_way = self.under_way.borrow_mut();
-        let mut state = self.lane.lock();
-        let busy = state
-            .credited
-            .elapsed()
+        let state = self.lane.lock();
+        let busy = self
+            .lane
+            .clock
+            .credit()
             .div_f64(finished.len().max(1) as f64);
-        state.credited = Instant::now();
         for (ticket, output) in finished {
             under_way.remove(&ticket);
             send(
@@ -322,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_any_more_is_not_ready() {
-        let lane = Lane::<Still>::new(Arc::new(Bell::default()));
+        let lane = Lane::<Still>::new(Arc::new(Bell::default()), Arc::default());
         let (first, _first_replies) = lane.enter();
         let (second, _second_replies) = lane.enter();
         assert!(lane.push(first.song, 1));

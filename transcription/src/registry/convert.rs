@@ -1,7 +1,16 @@
 //! Published weights become safetensors with names of ours. Deterministic: the same file gives the same bytes.
 
+use std::collections::HashMap;
+
 use prost::Message;
 use safetensors::{Dtype, tensor::TensorView};
+
+use super::checkpoint::{Checkpoint, Value};
+use crate::harmonica::Size;
+use crate::harmonica::config::Thresholds;
+
+/// The key of the metadata under which a network's thresholds travel. One key alone: several would be written in any order.
+pub(super) const THRESHOLDS: &str = "thresholds";
 
 /// The parts of an ONNX file that are read (`onnx.proto3`): its graph's initializers.
 #[derive(Clone, PartialEq, Message)]
@@ -129,6 +138,136 @@ fn floats(initializer: &TensorProto, count: usize) -> Result<Vec<u8>, String> {
         ));
     }
     Ok(bytes)
+}
+
+/// Converts a checkpoint of harmonica-amt 0.3.0. The head `offset`, which nothing ever asks, is left out.
+pub(super) fn harmonica(size: &Size, pt: &[u8]) -> Result<Vec<u8>, String> {
+    let mut checkpoint = Checkpoint::open(pt)?;
+    check_config(size, checkpoint.root())?;
+    let thresholds = checkpoint.root().get("thresholds")?;
+    let threshold = |name: &str| {
+        thresholds
+            .get(name)?
+            .number()
+            .filter(|number| (0.0..=1.0).contains(number))
+            .ok_or_else(|| format!("the threshold `{name}` is not a number from 0 to 1"))
+    };
+    let thresholds = Thresholds {
+        onset: threshold("onset")?,
+        frame: threshold("frame")?,
+    };
+    let found: HashMap<String, _> = checkpoint
+        .tensors(&["model"])?
+        .into_iter()
+        .map(|(name, array)| match name.strip_prefix("_orig_mod.") {
+            Some(plain) => (plain.to_owned(), array),
+            None => (name, array),
+        })
+        .collect();
+    let mut tensors = Vec::new();
+    for (name, shape) in size.tensors() {
+        let array = found
+            .get(&name)
+            .ok_or_else(|| format!("the checkpoint has no tensor `{name}`"))?;
+        if array.shape != shape {
+            return Err(format!(
+                "tensor `{name}` has the shape {:?}, {shape:?} is needed",
+                array.shape
+            ));
+        }
+        let bytes: Vec<u8> = array
+            .numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        tensors.push((name, shape, bytes));
+    }
+    let expected = |name: &str| {
+        tensors.iter().any(|(known, ..)| known == name)
+            || name.starts_with("heads.offset.")
+            || name.starts_with("cqt.cqt.")
+    };
+    if let Some(stranger) = found.keys().find(|name| !expected(name)) {
+        return Err(format!(
+            "the checkpoint has a tensor `{stranger}` that size {} has not",
+            size.name
+        ));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    let metadata = HashMap::from([(
+        THRESHOLDS.to_owned(),
+        serde_json::to_string(&thresholds).map_err(|error| error.to_string())?,
+    )]);
+    safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
+}
+
+/// Everything that our code takes for granted, asked of the checkpoint.
+fn check_config(size: &Size, root: Value<'_>) -> Result<(), String> {
+    let wants = |what: &str, holds: bool| {
+        if holds {
+            Ok(())
+        } else {
+            Err(format!("a checkpoint of another kind: {what}"))
+        }
+    };
+    wants(
+        "it is not Harmonica's",
+        root.get("pipeline")?.text() == Some("harmonica"),
+    )?;
+    wants(
+        "its format version is not 2",
+        root.get("checkpoint_format_version")?.int() == Some(2),
+    )?;
+    let model = root.get("config")?.get("model")?;
+    wants(
+        &format!("it is not of size {}", size.name),
+        model.get("size")?.text() == Some(size.name),
+    )?;
+    for name in ["channels", "layers", "frontend_channels"] {
+        wants(
+            &format!("`{name}` is not the preset"),
+            model.get(name)?.is_none(),
+        )?;
+    }
+    let (cqt, harmonic, head) = (
+        model.get("cqt")?,
+        model.get("harmonic")?,
+        model.get("head")?,
+    );
+    for (place, name, number) in [
+        (cqt, "sample_rate", 16_000),
+        (cqt, "hop_length", 512),
+        (cqt, "bins_per_semitone", 3),
+        (harmonic, "harmonics", 8),
+    ] {
+        wants(
+            &format!("`{name}` is not {number}"),
+            place.get(name)?.int() == Some(number),
+        )?;
+    }
+    for (name, word) in [("kind", "shift_aggregate"), ("depth", "multi")] {
+        wants(
+            &format!("`{name}` is not {word}"),
+            harmonic.get(name)?.text() == Some(word),
+        )?;
+    }
+    wants(
+        "its heads have another width",
+        head.get("hidden_size")?.is_none(),
+    )?;
+    for name in ["bidirectional", "velocity"] {
+        wants(
+            &format!("`{name}` is off"),
+            head.get(name)?.truth() == Some(true),
+        )?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

