@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 use transcription::basic_pitch::analysis::windows_of_recording;
-use transcription::basic_pitch::{Model, NAME, Options, Windows, maps::Maps, notes_of};
+use transcription::basic_pitch::{Model, NAME, Options, maps::Maps, notes_of};
 use transcription::registry::Store;
 use transcription::{DeviceChoice, Engine, EngineConfig, Song, SongEvent};
 
@@ -42,7 +42,7 @@ pub(super) fn run(threads: usize) -> anyhow::Result<ExitCode> {
 /// The three stages one after the other, then the whole way through the engine, where they overlap.
 fn round(model: &Model, engine: &Engine, path: &Path) -> anyhow::Result<Value> {
     let begun = Instant::now();
-    let windows = windows_of_recording(Windows::new(super::open(path)?)?)?;
+    let windows = windows_of_recording(super::open(path)?)?;
     let decode = begun.elapsed().as_secs_f64();
 
     let begun = Instant::now();
