@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use queue::QueueName;
+use queue::{QueueName, Token};
 use redis::AsyncCommands;
 
-use crate::model::{CANCELS, Place, QUEUES, Seen};
+use crate::model::{CANCELS, Place, QUEUES, Run, Seen};
 use crate::step::Fate;
+use crate::view::{Spot, View};
 use crate::world::{Holds, World, ensure, tell};
 
 impl World<'_> {
@@ -25,10 +26,9 @@ impl World<'_> {
         server.start_again();
         self.site.connect_again().await?;
         tell!(self, "Redis ends ({fate:?}) and starts again");
-        // Whoever had read the outbox lost the connection, and begins anew.
-        self.read = [vec![], vec![]];
         if let Fate::Lose { .. } = fate {
             self.lossy = true;
+            self.outdated = [true; 2];
             self.rewrite_file().await?;
             self.learn().await?;
             self.reconcile().await?;
@@ -116,7 +116,7 @@ impl World<'_> {
             let word = |n: usize| found.get(n).cloned().flatten();
             let task = |id: usize, token: usize| {
                 let n = word(id)?.strip_prefix('t')?.parse().ok()?;
-                Some((n, queue::Token::new(word(token)?)))
+                Some((n, Token::new(word(token)?)))
             };
             let seen = Seen {
                 nonce: word(0).unwrap_or_default(),
@@ -131,6 +131,8 @@ impl World<'_> {
 
     /// As the API's: every row without a final record of its life has a task of that life.
     pub(crate) async fn reconcile(&mut self) -> Holds {
+        let text = self.look(&[]).await?;
+        let outbox = View::of(&text).outbox;
         for n in 0..self.model.tasks.len() {
             let task = &self.model.tasks[n];
             let Some(row_life) = task.row_life else {
@@ -140,7 +142,15 @@ impl World<'_> {
             if recorded {
                 continue;
             }
-            if task.place == Place::Gone {
+            let ended = task.place == Place::Final && task.life == row_life;
+            let on_its_way =
+                |(_, id, life): &(u64, &str, u64)| *id == task.name && *life == row_life;
+            if ended && !outbox.iter().any(on_its_way) {
+                // A subscriber acknowledged what it had read before the loss, and the number had come again meanwhile:
+                // the row gets its outcome from the hash.
+                tell!(self, "the row of {} is finished from its hash", task.name);
+                self.database.entry((n, row_life)).or_default().insert(0);
+            } else if task.place == Place::Gone {
                 self.enqueue(n, row_life, 0, 0, None).await?;
             } else if task.life < row_life {
                 match task.place {
@@ -157,5 +167,68 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// After a loss: what Redis says now is where the model goes on.
+    fn read_back(&mut self, text: &str) {
+        let view = View::of(text);
+        for (n, hash) in view.hashes.iter().enumerate() {
+            let task = &mut self.model.tasks[n];
+            let word = |field: &str| hash.get(field).map(|value| (*value).to_owned());
+            let count = |field: &str| word(field).and_then(|n| n.parse().ok()).unwrap_or(0_u64);
+            let token = |field: &str| word(field).map(Token::new);
+            let name = task.name.clone();
+            let spot = view.spots(&name).first().copied();
+            let lease = view.leases.get(name.as_str()).copied();
+            task.turn = 0;
+            task.life = count("life").max(1);
+            task.attempt = count("attempt") as u32;
+            task.retries = count("retries") as u32;
+            task.crashes = count("crashes") as u32;
+            task.solo_crashes = count("solo_crashes") as u32;
+            task.releases = count("releases") as u32;
+            task.parked = word("parked").is_some();
+            task.cancel = CANCELS
+                .into_iter()
+                .find(|kind| hash.get("cancel") == Some(kind));
+            task.token = token("token");
+            task.last_failed = token("last_failed_token");
+            task.last_released = token("last_released_token");
+            task.kind = word("error_kind").unwrap_or_default();
+            task.finished_at = count("finished_at");
+            task.key = word("idem").map(|key| key.trim_start_matches("idem:").to_owned());
+            task.completed = false;
+            task.place = match hash.get("status").copied() {
+                None => Place::Gone,
+                Some("processing") => {
+                    let alone = word("alone").as_deref() == Some("1");
+                    Place::Running(Run {
+                        worker: word("worker_id").unwrap_or_default(),
+                        alone,
+                        solo: alone || count("worker_slots") == 1,
+                        hard_until: count("hard_until"),
+                        lease: lease.unwrap_or(0),
+                    })
+                }
+                Some("pending") if self.faults.copies => Place::Waiting,
+                Some("pending") => match spot {
+                    Some(Spot::Delayed(due)) => Place::Delayed(due),
+                    Some(Spot::Parked) => Place::Parked,
+                    Some(Spot::Processing) => Place::Stray(lease),
+                    _ => Place::Ready,
+                },
+                Some(status) => {
+                    task.completed = status == "completed";
+                    Place::Final
+                }
+            };
+        }
+        let dead: Vec<usize> = view
+            .dead
+            .iter()
+            .rev()
+            .filter_map(|id| self.task_of(id))
+            .collect();
+        self.model.dead = dead;
     }
 }

@@ -6,9 +6,11 @@
 
 mod check;
 mod fate;
+mod faults;
 mod model;
 mod model_calls;
 mod model_time;
+mod operators;
 mod owners;
 mod plan;
 mod planted;

@@ -1,10 +1,10 @@
-//! What workers do, in time and too late, and what each answer must be.
+//! What workers do, and what each answer must be.
 
 use queue::*;
 
-use crate::model::{Place, QUEUES};
+use crate::model::QUEUES;
 use crate::model_calls::{Ended, Expected};
-use crate::step::{End, Epoch, Late, Reply, Told};
+use crate::step::{End, Reply};
 use crate::view::View;
 use crate::world::{Held, Holds, Violation, World, ensure, tell};
 
@@ -282,7 +282,7 @@ impl World<'_> {
         }
     }
 
-    async fn progress(&mut self, claim: &Held) -> Holds {
+    pub(crate) async fn progress(&mut self, claim: &Held) -> Holds {
         self.called("progress");
         let owns = self.model.tasks[claim.n].owned_by(&claim.token);
         let progress = Progress::default();
@@ -338,7 +338,7 @@ impl World<'_> {
         Ok(())
     }
 
-    async fn beat(
+    pub(crate) async fn beat(
         &mut self,
         name: &str,
         pod: &str,
@@ -385,156 +385,5 @@ impl World<'_> {
         let lost = expected.iter().filter(|state| **state == LeaseState::Lost);
         self.counts.fenced += lost.count() as u64;
         Ok(answer.leases)
-    }
-
-    /// Stopped for a while; the others live on.
-    pub(crate) async fn sleep_step(&mut self, worker: u8, ms: u64, end: End) -> Holds {
-        let w = self.any_worker(worker);
-        tell!(self, "{} is stopped", self.workers[w].name);
-        let mut left = ms;
-        while left > 0 {
-            let pass = left.min(5_000);
-            left -= pass;
-            self.advance(pass);
-            for other in 0..self.workers.len() {
-                if other != w && !self.workers[other].held.is_empty() {
-                    self.beat_step(other as u8, true).await?;
-                }
-            }
-            self.reap(100, 0).await?;
-        }
-        tell!(self, "{} goes on", self.workers[w].name);
-        for claim in std::mem::take(&mut self.workers[w].held) {
-            self.end(&claim, end).await?;
-            self.is_zombie(claim);
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn zombie_step(&mut self, claim: u8, late: Late) -> Holds {
-        let Some(at) = (claim as usize).checked_rem(self.zombies.len()) else {
-            return Ok(());
-        };
-        let claim = self.zombies[at].clone();
-        match late {
-            Late::End(end) => self.end(&claim, end).await,
-            Late::Progress => self.progress(&claim).await,
-            Late::Beat => {
-                let owns = self.model.tasks[claim.n].owned_by(&claim.token);
-                let before = self.look_at_all().await?;
-                self.beat("zombie", "", &[claim]).await?;
-                match owns {
-                    true => Ok(()),
-                    false => self.unchanged(&before, "a stranger's heartbeat").await,
-                }
-            }
-            Late::Verify => {
-                self.called("verify");
-                let expected = self.model.verify(claim.n, &claim.token);
-                let verdict = self.site.queue.verify(&claim.id, &claim.token).await?;
-                ensure!(
-                    verdict == expected,
-                    "S5",
-                    "{} by {}: {verdict:?} instead of {expected:?}",
-                    claim.id,
-                    claim.token.as_str()
-                );
-                Ok(())
-            }
-        }
-    }
-
-    pub(crate) async fn crash_step(&mut self, worker: u8, told: Told) -> Holds {
-        let w = self.any_worker(worker);
-        let dead = self.workers.swap_remove(w);
-        tell!(self, "{} dies, holding {}", dead.name, dead.held.len());
-        for claim in dead.held {
-            self.is_zombie(claim); // or so it is believed
-        }
-        self.boot();
-        match told {
-            Told::Nobody => Ok(()),
-            Told::Parent => self.expire_worker(&dead.name, None).await,
-            Told::Leader(epoch) => {
-                let epoch = self.epoch(epoch);
-                self.expire_worker(&dead.name, epoch).await
-            }
-        }
-    }
-
-    pub(crate) fn epoch(&self, epoch: Epoch) -> Option<u64> {
-        match epoch {
-            Epoch::None => None,
-            Epoch::Known => Some(self.model.epoch),
-            Epoch::Higher => Some(self.model.epoch + 1),
-            Epoch::Lower => Some(self.model.epoch.saturating_sub(1)),
-        }
-    }
-
-    async fn expire_worker(&mut self, name: &str, epoch: Option<u64>) -> Holds {
-        self.called("expire_worker");
-        self.touch_running();
-        let expected = if self.model.heard(epoch) {
-            self.model.expire_worker(name);
-            self.model.reap(100, 0)
-        } else {
-            ReapReport {
-                stale_epoch: true,
-                ..ReapReport::default()
-            }
-        };
-        let report = self
-            .site
-            .queue
-            .expire_worker(&worker_id(name), epoch, &ReapOptions::default())
-            .await?;
-        tell!(self, "{name} is reported dead, epoch {epoch:?}: {report:?}");
-        self.compare_reports(&report, &expected)
-    }
-
-    pub(crate) async fn reap(&mut self, batch: u32, backoff_ms: u64) -> Holds {
-        self.called("reap");
-        self.touch_running();
-        // Copies may fill a batch with ids that the model does not see there.
-        let batch = if self.faults.copies { 1_000 } else { batch };
-        let expected = self.model.reap(batch, backoff_ms);
-        let options = ReapOptions {
-            batch,
-            crash_backoff_ms: backoff_ms,
-            ..ReapOptions::default()
-        };
-        let report = self.site.queue.reap(&options).await?;
-        tell!(self, "reap, pause {backoff_ms}: {report:?}");
-        self.compare_reports(&report, &expected)
-    }
-
-    fn compare_reports(&self, report: &ReapReport, expected: &ReapReport) -> Holds {
-        let same = match self.faults.copies {
-            true => {
-                (
-                    report.poisoned,
-                    report.purged,
-                    report.amnesty,
-                    report.stale_epoch,
-                ) == (
-                    expected.poisoned,
-                    expected.purged,
-                    expected.amnesty,
-                    expected.stale_epoch,
-                )
-            }
-            false => report == expected,
-        };
-        ensure!(same, "reap", "{report:?} instead of {expected:?}");
-        Ok(())
-    }
-
-    /// Time may change all that is not final.
-    pub(crate) fn touch_running(&mut self) {
-        for (n, task) in self.model.tasks.iter().enumerate() {
-            if !matches!(task.place, Place::Gone | Place::Final) || task.is_dead_letter() {
-                self.touched.insert(n);
-            }
-        }
     }
 }

@@ -1,14 +1,17 @@
 //! One history as it happens: the queue under test, its server and clock, the workers and subscribers, and the model that
-//! says what must come out. Starts and restarts Redis; what the steps do is in `workers.rs`, `owners.rs` and `fate.rs`.
+//! says what must come out. Starts and restarts Redis; what the steps do is in `workers.rs`,
+//! `faults.rs`, `owners.rs`, `operators.rs` and `fate.rs`.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use queue::testing::{RedisServer, plant};
 use queue::{OutboxEntry, Queue, QueueConfig, TaskId, Token};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use crate::model::Model;
@@ -18,6 +21,7 @@ use crate::view::SCRIPT;
 
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 const ZOMBIES: usize = 40;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A rule that does not hold.
 #[derive(Clone, Debug)]
@@ -103,15 +107,22 @@ async fn connect(
     clock: &Arc<AtomicU64>,
     bug: Option<Bug>,
 ) -> Result<(Queue, MultiplexedConnection), Violation> {
-    let queue = Queue::connect(&QueueConfig::new(server.url()))
-        .await?
-        .with_clock(clock.clone());
+    // A busy machine is no fault of the queue.
+    let patient = QueueConfig {
+        response_timeout: PATIENCE,
+        ..QueueConfig::new(server.url())
+    };
+    let queue = Queue::connect(&patient).await?.with_clock(clock.clone());
     let queue = match bug {
         Some(bug) => plant(&queue, bug.file, bug.from, bug.to),
         None => queue,
     };
     let client = redis::Client::open(server.url())?;
-    Ok((queue, client.get_multiplexed_async_connection().await?))
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    let redis = client
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await?;
+    Ok((queue, redis))
 }
 
 /// A claim as a worker holds it.
@@ -167,6 +178,10 @@ pub(crate) struct World<'a> {
     pub(crate) database: BTreeMap<(usize, u64), BTreeSet<u64>>,
     /// What each subscriber has read and not yet stored.
     pub(crate) read: [Vec<OutboxEntry>; 2],
+    /// Read before data was lost: its numbers may have come again.
+    pub(crate) outdated: [bool; 2],
+    /// Such numbers were acknowledged: a record may be missing until the reconciler has looked.
+    pub(crate) unsure: bool,
     /// Part of the data was lost in a restart: a life may have two records, of which the database keeps the first.
     pub(crate) lossy: bool,
     /// Tasks that a call was about since the last look at all of them.
@@ -202,6 +217,8 @@ impl<'a> World<'a> {
             zombies: vec![],
             database: BTreeMap::new(),
             read: [vec![], vec![]],
+            outdated: [false; 2],
+            unsure: false,
             lossy: false,
             touched: BTreeSet::new(),
             counts: Counts::default(),
