@@ -46,6 +46,7 @@ pub mod claim;
 pub mod liveness;
 pub mod model;
 pub mod planted;
+pub mod possible;
 pub mod property;
 pub mod reaping;
 pub mod redis;

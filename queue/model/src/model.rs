@@ -3,11 +3,12 @@
 use stateright::{Model, Property};
 
 use crate::canonical::canonical;
+use crate::possible::possible;
 use crate::property;
 use crate::redis::Redis;
 use crate::size::{MOST_TASKS, MOST_WORKERS, Rules};
 use crate::state::{Row, RowState, State, Worker};
-use crate::step::{Action, World, possible};
+use crate::step::{Action, World};
 
 /// A size, with or without one planted defect.
 #[derive(Clone, Debug)]
