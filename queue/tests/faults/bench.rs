@@ -110,14 +110,14 @@ impl Bench {
         all
     }
 
-    /// Fails unless fsck finds nothing to mend.
-    pub(crate) async fn check_sound(&self, what: &str) {
+    /// What fsck finds to mend, which should be nothing.
+    pub(crate) async fn unsound(&self) -> Option<String> {
         let found = self.queue.fsck().await.unwrap();
         let clean = FsckReport {
             tasks: found.tasks,
             ..FsckReport::default()
         };
-        assert_eq!(found, clean, "{what}: fsck found something");
+        (found != clean).then(|| format!("fsck found something: {found:?}"))
     }
 }
 

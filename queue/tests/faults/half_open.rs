@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use queue::*;
 
 use crate::bench::Bench;
-use crate::cases::{id, request, task};
+use crate::calls::{id, request, task};
 use crate::proxy::{Call, Cut, Proxy};
 
 /// What a call may take beyond its own bound on a busy machine.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use queue::*;
 
 use crate::bench::Bench;
-use crate::cases::{id, request, task};
+use crate::calls::{id, request, task};
 use crate::proxy::{Call, Cut, Proxy};
 
 /// Ten seconds of silence, three for the answer to a PING, and some for a busy machine.

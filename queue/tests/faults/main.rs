@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod bench;
+mod calls;
 mod cases;
 mod cuts;
 mod full;
