@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
 # Sets up the published package in an environment of its own and compares our output with it.
-# usage: run.sh [--recordings-only] [FILE...]   (without files: recordings made on the spot)
+# usage: [MODEL=basic-pitch|harmonica[:SIZE]] run.sh [--recordings-only] [FILE...]   (without files: recordings made on the spot)
 #        run.sh --environment                   (prints the environment's python)
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source scripts/setup/common.sh
 
-requirements=scripts/parity/requirements.txt
+model=${MODEL:-basic-pitch}
+case $model in
+    basic-pitch) requirements=scripts/parity/requirements.txt needs="300 MB" extra=() compare=(scripts/parity/compare.py) ;;
+    harmonica | harmonica:*)
+        requirements=scripts/parity/harmonica/requirements.txt needs="6 GB, torch and the CUDA libraries that it is linked to" extra=(--ignore-requires-python)
+        compare=(scripts/parity/harmonica/compare.py "$model")
+        ;;
+    *) die "no package to compare $model with; MODEL is basic-pitch or harmonica[:nano|small|medium|large|x-large]" ;;
+esac
 
 # The wheels are pinned for these two.
 find_python() {
@@ -28,11 +36,11 @@ environment() {
     version=$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')
     venv="$cache/parity-$(sha256sum <"$requirements" | cut -c1-12)-py$version"
     if [ ! -e "$venv/.complete" ]; then
-        say "installing the published package into $venv (300 MB, once)" >&2
+        say "installing the published package into $venv ($needs, once)" >&2
         mkdir -p "$cache"
         rm -rf "$venv"
         "$python" -m venv "$venv" || die "no environment could be made; install it: apt-get install python3-venv"
-        "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+        "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: "${extra[@]}" \
             --requirement "$requirements" >&2 || die "the installation failed; the lines above say why"
         touch "$venv/.complete"
     fi
@@ -58,4 +66,5 @@ if [ ${#files[@]} = 0 ]; then
         files+=("$file")
     done
 fi
-exec "$python" scripts/parity/compare.py "${files[@]}"
+[ "$model" = basic-pitch ] || target/release/wtt models pull "$model"
+exec "$python" "${compare[@]}" "${files[@]}"

@@ -223,17 +223,27 @@ fn convert(known: &Known, pulled: &pull::Pulled) -> Result<Vec<u8>, Error> {
     Ok(weights)
 }
 
+/// Converts a checkpoint of Harmonica that is not one of the published: for tests, which have random weights.
+pub fn convert_harmonica(size: &harmonica::Size, checkpoint: &[u8]) -> Result<Vec<u8>, String> {
+    convert::harmonica(size, checkpoint)
+}
+
 /// The thresholds that travel with a Harmonica's weights.
 pub(crate) fn thresholds(file: &Path) -> Result<Thresholds, Error> {
-    let damaged = |reason: String| Error::ModelDamaged {
-        name: harmonica::FAMILY.into(),
-        reason,
-    };
     let bytes = fs_err::read(file).map_err(|source| Error::Store {
         what: "cannot read the weights of harmonica".into(),
         source,
     })?;
-    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes)
+    thresholds_of(&bytes)
+}
+
+/// The same, of a file that was read.
+pub fn thresholds_of(bytes: &[u8]) -> Result<Thresholds, Error> {
+    let damaged = |reason: String| Error::ModelDamaged {
+        name: harmonica::FAMILY.into(),
+        reason,
+    };
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes)
         .map_err(|error| damaged(error.to_string()))?;
     let text = metadata
         .metadata()

@@ -141,6 +141,7 @@ impl Norm {
         let each = sums.len() / self.weight.len();
         for (channel, plane) in sums.chunks_exact(each).enumerate() {
             let mut found = Affine {
+                centre: 0.0,
                 scale: 0.0,
                 offset: 0.0,
             };
@@ -213,6 +214,7 @@ impl Residual {
         };
         self.norms[1].each(isa, sums, |channel, sums, norm| {
             let by = Affine {
+                centre: 0.0,
                 scale: weight[channel],
                 offset: bias[channel],
             };

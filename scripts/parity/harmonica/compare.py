@@ -1,0 +1,155 @@
+"""Compares our Harmonica with the published package in float32, file by file and stage by stage; exits 1 if any gate is violated.
+
+1. samples:  the file at 16 kHz, within 1e-6.
+2. spectrum: log constant-Q, within 1e-6; where the package itself lies further than that from its own kernels in float64, ours must lie within 1e-6 of
+             float64, and the file is named.
+3. maps:     onset, sustain and velocity, within 1e-4.
+4. notes:    every one equal (pitch, start and end frame, velocity), or decided by a value within 1e-4 of its edge, and listed.
+
+Files that the two decode differently by nature (MP3, AAC, Vorbis) are compared for information only.
+
+usage: compare.py harmonica[:SIZE] FILE...
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from reference import Note, Package, margin_of
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+# A stand-in for the binary, for work on these scripts themselves.
+WTT = os.environ.get("WTT", str(ROOT / "target" / "release" / "wtt"))
+SPECTRUM_TOLERANCE = 1e-6
+MAP_TOLERANCE = 1e-4
+EXACT = {".wav", ".flac", ".aiff", ".aif"}
+MAPS = ("onset", "sustain", "velocity")
+COLUMNS = ("seconds", "samples", "spectrum", *MAPS, "notes")
+
+
+def ours(path, model, folder):
+    command = [WTT, "debug", "harmonica", path, "--model", model, "--dump", folder]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RuntimeError(f"wtt debug harmonica: exit {done.returncode}: {done.stderr.strip()[-600:]}")
+    read = lambda name, width: np.fromfile(folder / f"{name}.f32", dtype="<f4").reshape(-1, width)
+    notes = [Note(**entry) for entry in json.loads((folder / "notes.json").read_text())]
+    return read("samples", 1)[:, 0], read("spectrum", 264), {name: read(name, 88) for name in MAPS}, notes
+
+
+class Result:
+    def __init__(self, name):
+        self.name, self.cells, self.violated, self.compared = name, {}, False, True
+
+    def gate(self, name, passed, cell):
+        self.cells[name] = cell if passed else f"{cell} VIOLATED"
+        self.violated |= not passed
+
+    def gap(self, name, theirs, mine, tolerance):
+        """Largest difference, and where; None where the shapes differ."""
+        if theirs.shape != mine.shape:
+            say(f"{name}: ours has the shape {mine.shape}, the package's {theirs.shape}")
+            self.gate(name, False, "shape")
+            return None
+        gaps = np.abs(theirs.astype(np.float64) - mine)
+        worst = float(gaps.max(initial=0.0))
+        self.gate(name, worst <= tolerance, f"{worst:.1e}")
+        return gaps
+
+
+def say(line):
+    print(f"  {line}", flush=True)
+
+
+def spectrum_gate(result, package, samples, theirs, mine):
+    gaps = result.gap("spectrum", theirs, mine, float("inf"))
+    if gaps is None:
+        return
+    # float64 is slow: only the frames where somebody is off.
+    frames = np.nonzero(gaps.max(axis=1) > SPECTRUM_TOLERANCE)[0]
+    if not len(frames):
+        return
+    exact = package.exact_spectrum(samples, frames)
+    off_theirs, off_ours = (float(np.abs(exact - side[frames]).max()) for side in (theirs, mine))
+    say(f"spectrum: {len(frames)} frames differ by more than {SPECTRUM_TOLERANCE:g}; from float64 the package lies {off_theirs:.1e} away, we {off_ours:.1e}")
+    passed = off_ours <= SPECTRUM_TOLERANCE < off_theirs
+    result.gate("spectrum", passed, result.cells["spectrum"] + f" (ours {off_ours:.1e} from float64)")
+
+
+def notes_gate(result, package, theirs, mine, maps):
+    missing, surplus = sorted(set(theirs) - set(mine)), sorted(set(mine) - set(theirs))
+    allowed = True
+    for side, notes in (("only the package has", missing), ("only we have", surplus)):
+        for note in notes:
+            margin, what = margin_of(note, maps, package.onset_threshold, package.frame_threshold)
+            near = margin <= MAP_TOLERANCE
+            allowed &= near
+            say(f"{side} {note}; {'allowed' if near else 'NOT ALLOWED'}: {what} is {margin:.1e} from its edge")
+    allowed &= len(theirs) == len(set(theirs)) and len(mine) == len(set(mine))
+    result.gate("notes", allowed, f"{len(theirs) - len(missing)}/{len(theirs)}" + (f" (+{len(surplus)})" if surplus else ""))
+
+
+def compare(package, model, path):
+    result = Result(path.name)
+    try:
+        samples = package.samples(path)
+    except Exception as error:  # whatever it says, there is nothing to compare with
+        result.compared = False
+        say(f"not compared, the published package cannot read it: {type(error).__name__}: {error}")
+        return result
+    maps = package.maps(samples)
+    with tempfile.TemporaryDirectory(prefix="wtt-parity-") as folder:
+        try:
+            our_samples, our_spectrum, our_maps, our_notes = ours(path, model, pathlib.Path(folder))
+        except RuntimeError as error:
+            result.violated = True
+            say(str(error))
+            return result
+    result.cells["seconds"] = f"{len(samples) / 16000:.1f}"
+    result.gap("samples", samples, our_samples, 1e-6)
+    if "VIOLATED" not in result.cells["samples"]:
+        spectrum_gate(result, package, samples, package.spectrum(samples), our_spectrum)
+    for name in MAPS:
+        result.gap(name, maps[name], our_maps[name], MAP_TOLERANCE)
+    notes_gate(result, package, package.notes(maps), our_notes, maps)
+    if path.suffix.lower() not in EXACT:
+        say(f"{path.suffix} is decoded differently by nature: for information only")
+        result.violated = False
+        result.cells = {name: cell.replace(" VIOLATED", "") for name, cell in result.cells.items()}
+    return result
+
+
+def table(results):
+    rows = [["file", *COLUMNS]] + [[result.name, *(result.cells.get(column, "-") for column in COLUMNS)] for result in results]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def main(model, paths):
+    size = model.partition(":")[2] or "medium"
+    package = Package(size)
+    results = []
+    for path in paths:
+        print(f"comparing {path.name}", flush=True)
+        results.append(compare(package, model, path))
+    print()
+    print(table(results))
+    compared = [result for result in results if result.compared]
+    bad = [result.name for result in compared if result.violated]
+    print(
+        f"\nparity of harmonica:{size}: {len(compared) - len(bad)} of {len(compared)} files pass"
+        + (f"; violated: {', '.join(bad)}" if bad else "")
+        + (f"; {len(results) - len(compared)} could not be compared" if len(compared) < len(results) else "")
+    )
+    return 1 if bad or not compared else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1], [pathlib.Path(argument) for argument in sys.argv[2:]]))
