@@ -8,8 +8,9 @@ TASKS ?= 300
 ARGS ?=
 # How long `make soak` goes on.
 STEPS ?= 1000000
-# The recordings for `make parity`; without any, it makes its own.
+# The recordings for `make parity`; without any, it makes its own. MODEL is basic-pitch or harmonica[:SIZE].
 FILES ?=
+MODEL ?= basic-pitch
 # Seconds of piano for `make bench-models`; 40 and 600 without any.
 LENGTHS ?=
 
@@ -66,8 +67,8 @@ soak: ## random histories of the queue on a real Redis: make soak STEPS=1000000 
 	@echo "soak: cargo test --release -p queue --test histories -- --ignored soak"
 	@STEPS=$(STEPS) cargo test --release -p queue --test histories $(LOCKED) -- --ignored --nocapture soak
 
-parity: models ## compare with the published package, live: make parity FILES="a.wav b.flac"
-	@scripts/parity/run.sh $(FILES)
+parity: models ## compare with the published package, live: make parity MODEL=harmonica:small FILES="a.wav b.flac"
+	@MODEL=$(MODEL) scripts/parity/run.sh $(FILES)
 
 eval: models ## what each network finds in pieces whose notes are known: make eval MODELS=basic-pitch,harmonica:small
 	@cargo build --release -p eval $(LOCKED)
