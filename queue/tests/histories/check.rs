@@ -19,9 +19,8 @@ impl World<'_> {
     /// Looks at what is not final and what was touched, or at everything.
     pub(crate) async fn check(&mut self, all: bool) -> Holds {
         self.counts.checks += 1;
-        let open = |task: &Task| !matches!(task.place, Place::Final | Place::Gone);
         let which: Vec<usize> = (0..self.model.tasks.len())
-            .filter(|n| all || open(&self.model.tasks[*n]) || self.touched.contains(n))
+            .filter(|n| all || self.model.tasks[*n].is_open() || self.touched.contains(n))
             .collect();
         self.touched.clear();
         let text = self.look(&which).await?;
@@ -68,7 +67,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn check_record(&self, task: &Task, hash: &std::collections::HashMap<&str, &str>) -> Holds {
+    fn check_record(&self, task: &Task, hash: &BTreeMap<&str, &str>) -> Holds {
         let status = match &task.place {
             Place::Gone => {
                 ensure!(hash.is_empty(), "S3", "forgotten, and still there");
@@ -240,7 +239,7 @@ impl World<'_> {
                 .model
                 .tasks
                 .iter()
-                .filter(|task| task.waits() || task.run().is_some())
+                .filter(|task| task.is_open())
                 .collect();
             ensure!(rounds < MOST_ROUNDS, "L1", "these never end: {open:?}");
         }
@@ -254,7 +253,7 @@ impl World<'_> {
     }
 
     fn all_ended(&self) -> bool {
-        let ended = |task: &Task| matches!(task.place, Place::Final | Place::Gone);
+        let ended = |task: &Task| !task.is_open();
         let stored = |(n, task): (usize, &Task)| {
             task.row_life
                 .is_none_or(|life| self.database.contains_key(&(n, life)))

@@ -2,7 +2,6 @@
 
 use queue::*;
 
-use crate::model::Place;
 use crate::step::{End, Epoch, Late, Told};
 use crate::workers::worker_id;
 use crate::world::{Holds, World, ensure, tell};
@@ -153,7 +152,7 @@ impl World<'_> {
     /// Time may change all that is not final.
     pub(crate) fn touch_running(&mut self) {
         for (n, task) in self.model.tasks.iter().enumerate() {
-            if !matches!(task.place, Place::Gone | Place::Final) || task.is_dead_letter() {
+            if task.is_open() || task.is_dead_letter() {
                 self.touched.insert(n);
             }
         }

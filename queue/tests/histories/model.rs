@@ -70,7 +70,11 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn waits(&self) -> bool {
-        !matches!(self.place, Place::Running(_) | Place::Final | Place::Gone)
+        self.is_open() && self.run().is_none()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.place, Place::Final | Place::Gone)
     }
 
     pub(crate) fn run(&self) -> Option<&Run> {

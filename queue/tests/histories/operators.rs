@@ -91,7 +91,10 @@ impl World<'_> {
     }
 
     pub(crate) async fn old_push(&mut self, task: u8) -> Holds {
-        let Some(n) = self.any_task(task) else {
+        let Some(n) = self.one_of(task, |other| match task % 2 {
+            0 => other.is_open(),
+            _ => other.parked && other.waits(), // a place where no other copy is
+        }) else {
             return Ok(());
         };
         self.called("old push");

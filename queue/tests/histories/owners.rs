@@ -133,7 +133,7 @@ impl World<'_> {
     }
 
     pub(crate) async fn cancel_step(&mut self, task: u8, kind: u8, reply: Reply) -> Holds {
-        let Some(n) = self.any_task(task) else {
+        let Some(n) = self.one_of(task, Task::is_open) else {
             return Ok(());
         };
         for _ in 0..calls(reply) {
@@ -163,7 +163,7 @@ impl World<'_> {
     }
 
     pub(crate) async fn park_step(&mut self, task: u8, on: bool, reply: Reply) -> Holds {
-        let Some(n) = self.any_task(task) else {
+        let Some(n) = self.one_of(task, |task| task.is_open() && (on || task.parked)) else {
             return Ok(());
         };
         for _ in 0..calls(reply) {
@@ -190,7 +190,8 @@ impl World<'_> {
     }
 
     pub(crate) async fn replay_step(&mut self, task: u8, raise: bool, reply: Reply) -> Holds {
-        let Some(n) = self.any_task(task) else {
+        let Some(n) = self.one_of(task, |task| task.place == Place::Final && !task.completed)
+        else {
             return Ok(());
         };
         let task = &self.model.tasks[n];
@@ -227,7 +228,7 @@ impl World<'_> {
     }
 
     pub(crate) async fn forget_step(&mut self, task: u8) -> Holds {
-        match self.any_task(task) {
+        match self.one_of(task, |task| task.place == Place::Final) {
             Some(n) => {
                 if matches!(self.model.tasks[n].place, Place::Final | Place::Gone) {
                     self.model.tasks[n].row_life = None;

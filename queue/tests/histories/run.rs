@@ -232,6 +232,16 @@ pub(crate) fn hunt(bug: Bug, seed: u64, histories: u64, steps: usize) -> (u64, O
     (counts.steps, None)
 }
 
+/// The first history that shows the bug, made small.
+pub(crate) fn hunt_and_shrink(bug: Bug, seed: u64, steps: usize) -> Option<Failure> {
+    let (plans, mut rig) = (Plans::new(steps), Rig::new(Some(bug)));
+    (seed..seed + 100).find_map(|seed| {
+        let tree = plans.of(seed);
+        let found = rig.run(&tree.current(), CHECK_EVERY, &tree.failed_at.clone(), None);
+        Some(rig.shrink(seed, tree, found.1.err()?))
+    })
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "what a run was, for whoever must repeat it"

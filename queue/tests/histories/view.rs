@@ -53,7 +53,7 @@ pub(crate) struct View<'a> {
     pub(crate) work: BTreeMap<&'a str, u64>,
     pub(crate) inflight: BTreeMap<&'a str, u64>,
     /// In the order of the ids asked for; empty = no hash.
-    pub(crate) hashes: Vec<HashMap<&'a str, &'a str>>,
+    pub(crate) hashes: Vec<BTreeMap<&'a str, &'a str>>,
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {

@@ -14,13 +14,15 @@ use queue::{OutboxEntry, Queue, QueueConfig, TaskId, Token};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
-use crate::model::Model;
+use crate::model::{Model, Task};
 use crate::plan::Plan;
 use crate::step::{Faults, Step};
 use crate::view::SCRIPT;
 
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 const ZOMBIES: usize = 40;
+/// Picks from here on take any task.
+const SURELY: u8 = 208;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A rule that does not hold.
@@ -339,6 +341,16 @@ impl<'a> World<'a> {
 
     pub(crate) fn any_task(&self, pick: u8) -> Option<usize> {
         (pick as usize).checked_rem(self.model.tasks.len())
+    }
+
+    /// Mostly one of those that the step is about, sometimes any.
+    pub(crate) fn one_of(&self, pick: u8, about: impl Fn(&Task) -> bool) -> Option<usize> {
+        let tasks = &self.model.tasks;
+        let wanted: Vec<usize> = (0..tasks.len()).filter(|n| about(&tasks[*n])).collect();
+        match (pick as usize).checked_rem(wanted.len()) {
+            Some(at) if pick < SURELY => Some(wanted[at]),
+            _ => self.any_task(pick),
+        }
     }
 
     pub(crate) fn any_worker(&self, pick: u8) -> usize {
