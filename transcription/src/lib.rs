@@ -1,4 +1,4 @@
-//! Networks in libtorch and their note decoding: a recording in, notes out.
+//! Networks and their note decoding: a recording in, notes out. They run in libtorch, Basic Pitch on a CPU in kernels of our own.
 //!
 //! The walk of a song: `audio::Recording` -> [`network::Segments`] (lazy, bounded look-ahead) -> the engine's feed ->
 //! [`network::Network::run`] on the thread that owns the device -> outputs in song order -> [`network::Song::notes`] -> notes.
