@@ -5,6 +5,7 @@ use axum::extract::multipart::Field;
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
+use crate::db::{Answered, Row};
 use crate::error::{ApiError, ApiResult, Code};
 use crate::objects::ObjectKey;
 use crate::state::AppState;
@@ -42,6 +43,25 @@ impl Received {
     pub(crate) fn keep(mut self) {
         self.state = None;
     }
+}
+
+/// The recording's row: afterwards both are there, or neither. A client that hangs up must not cut this short.
+pub(crate) async fn insert(
+    state: &AppState,
+    row: &Row,
+    answered: Option<&Answered>,
+    received: Received,
+) -> ApiResult<()> {
+    if let Err(error) = state.db.insert(row, answered).await {
+        // The answer may have been lost, not the row: only what is surely not there may lose its recording.
+        if !error.is_undone() && state.db.withdraw(&row.id).await.is_err() {
+            tracing::warn!(task.id = %row.id, "keeping the recording of a row that may exist");
+            received.keep();
+        }
+        return Err(error.into());
+    }
+    received.keep();
+    Ok(())
 }
 
 impl Drop for Received {

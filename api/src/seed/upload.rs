@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::SeedError;
 use crate::db;
-use crate::error::{ApiResult, Code};
+use crate::error::{ApiError, ApiResult, Code};
 use crate::extract::{Json, Multipart};
 use crate::metrics::names;
 use crate::state::AppState;
@@ -19,7 +19,7 @@ const KEPT_MS: u64 = 24 * 3600 * 1000;
 pub(super) async fn upload(
     State(state): State<AppState>,
     headers: HeaderMap,
-    multipart: Result<Multipart, crate::error::ApiError>,
+    multipart: Result<Multipart, ApiError>,
 ) -> Result<Json<Value>, SeedError> {
     upload::refuse_announced(&state, &headers).inspect_err(names::count_rejected)?;
     let Ok(mut multipart) = multipart else {
@@ -59,8 +59,9 @@ async fn store(state: &AppState, multipart: &mut Multipart) -> ApiResult<Option<
             Choice::default_of(state),
         );
         row.expires_at_ms = Some(row.created_at_ms + KEPT_MS);
-        state.db.insert(&row, None).await?;
-        received.keep();
+        let (state, inserted) = (state.clone(), row.clone());
+        let insert = async move { upload::insert(&state, &inserted, None, received).await };
+        tokio::spawn(insert).await.map_err(ApiError::internal)??;
         return Ok(Some(row));
     }
     Ok(None)

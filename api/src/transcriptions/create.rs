@@ -103,15 +103,7 @@ async fn commit(
     let answered = held
         .as_ref()
         .map(|held| held.answered(form.request_sha256(), &row.id, answer.clone()));
-    if let Err(error) = state.db.insert(&row, answered.as_ref()).await {
-        // The answer may have been lost, not the row: only what is surely not there may lose its recording.
-        if !error.is_undone() && state.db.withdraw(&row.id).await.is_err() {
-            tracing::warn!(task.id = %row.id, "keeping the recording of a row that may exist");
-            received.keep();
-        }
-        return Err(error.into());
-    }
-    received.keep();
+    upload::insert(&state, &row, answered.as_ref(), received).await?;
     if let Some(held) = held {
         held.done();
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sqlx::{AnyConnection, Connection, Executor};
 
-use crate::common::{Database, FakeWorker, Ground, Kind, wait_for, wav};
+use crate::common::{Database, FakeWorker, Ground, Kind, file, wait_for, wav};
 use crate::full::{keeps, only, rows, upload};
 
 /// What the service waits for a lock (10 s on both databases), and some for a busy machine.
@@ -92,8 +92,13 @@ async fn a_locked_database_refuses_in_bounded_time_and_the_outbox_waits(kind: Ki
     let begun = Instant::now();
     let job = format!("/api/v1/transcriptions/{running}");
     let recording = wav(1.0, 440.0);
-    let (refused, shown, removed, retried) = tokio::join!(
+    let seed = reqwest::multipart::Form::new().part("audio", file(&recording, "a.wav"));
+    let (refused, seed_refused, shown, removed, retried) = tokio::join!(
         upload(&app, &recording, "a"),
+        app.http
+            .post(app.url("/transcribe/upload/"))
+            .multipart(seed)
+            .send(),
         app.get(&job),
         app.http
             .delete(app.url(&format!("/api/v1/transcriptions/{done}")))
@@ -107,6 +112,7 @@ async fn a_locked_database_refuses_in_bounded_time_and_the_outbox_waits(kind: Ki
         (503, "database_unavailable".to_owned(), true),
         "{kind:?}"
     );
+    assert_eq!(seed_refused.unwrap().status(), 503, "{kind:?}");
     assert_eq!(removed.unwrap().status(), 503, "{kind:?}");
     // Readers go on beside a writer of SQLite's; a lock on a table of Postgres' holds them, too.
     let (reads, not_failed) = match kind {

@@ -95,7 +95,13 @@ async fn a_full_store_refuses_uploads_and_results_and_leaves_no_half_of_either()
     assert_eq!(upload(&app, &small, "small").await, refused);
     disk.free();
     disk.fill_but(6 << 20);
+    let before = room(&disk);
     assert_eq!(upload(&app, &large, "large").await, refused);
+    // Pieces go a moment after the answer.
+    wait_for("the room of the refused upload", async || {
+        (room(&disk) >= before).then_some(())
+    })
+    .await;
     disk.fill();
     assert_eq!(upload(&app, &small, "small").await, refused);
     only(&store, 2).await;
@@ -319,6 +325,17 @@ async fn a_full_disk_under_redis_refuses_and_everything_goes_on_with_room() {
 async fn post(app: &TestApp, path: &str) -> u16 {
     let answer = app.http.post(app.url(path)).send().await.unwrap();
     answer.status().as_u16()
+}
+
+/// Free bytes.
+fn room(disk: &Tmpfs) -> u64 {
+    let asked = Command::new("df")
+        .args(["-B1", "--output=avail"])
+        .arg(disk.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(asked.stdout).unwrap();
+    text.lines().nth(1).unwrap().trim().parse().unwrap()
 }
 
 fn set(ground: &Ground, name: &str, value: &str) {
