@@ -91,9 +91,8 @@ impl Model {
     }
 
     /// A claim was given.
-    pub(crate) fn claimed(&mut self, n: usize, asked: &ClaimRequest, token: &Token) {
+    pub(crate) fn claimed(&mut self, n: usize, asked: &ClaimRequest, token: &Token, alone: bool) {
         let task = &mut self.tasks[n];
-        let alone = task.crashes > 0;
         task.attempt += 1;
         task.token = Some(token.clone());
         task.place = Place::Running(Run {

@@ -141,7 +141,9 @@ impl World<'_> {
             if self.faults.copies {
                 task.crashes = claim.crashes; // strays that the model cannot see
             }
-            self.model.claimed(n, asked, &claim.token);
+            // A second copy may have stayed in the list `:alone` while a replay forgave the crashes: then it runs alone for nothing.
+            let alone = task.crashes > 0 || (self.faults.copies && claim.alone);
+            self.model.claimed(n, asked, &claim.token, alone);
         }
         let task = &self.model.tasks[n];
         let (alone, limit) = task
