@@ -12,7 +12,7 @@ use super::simd::{Isa, Portable, Simd};
 pub(crate) const GROUP: usize = 16;
 
 /// Terms that [`dots`] adds up in float32 before the sum joins the whole in float64: thirty thousand in one chain would lose the sixth digit.
-const RUN: usize = 128;
+const RUN: usize = 64;
 
 /// A tile's size: sums of `rows` outputs at `columns` places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,9 +170,6 @@ unsafe fn sums<S: Simd, const M: usize, const N: usize>(
 ) {
     unsafe {
         let mut sums = [[S::splat(0.0); N]; M];
-        for (m, row) in sums.iter_mut().enumerate() {
-            *row = [S::splat(*bias.add(m)); N];
-        }
         let mut weight = weights;
         for offset in offsets {
             let from = x.offset(*offset as isize);
@@ -188,9 +185,12 @@ unsafe fn sums<S: Simd, const M: usize, const N: usize>(
             }
             weight = weight.add(M);
         }
+        // Last, and so rounded once: where the inputs are tiny, each addition to a large bias would lose some of what a norm then magnifies.
+        let one = S::splat(1.0);
         for (m, row) in sums.iter().enumerate() {
+            let bias = S::splat(*bias.add(m));
             for (n, sum) in row.iter().enumerate() {
-                S::store(y.add(m * stride + n * S::LANES), *sum);
+                S::store(y.add(m * stride + n * S::LANES), S::fma(*sum, one, bias));
             }
         }
     }
