@@ -2,6 +2,7 @@
 //! `make bench-models` times.
 
 mod bench;
+mod harmonica;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 use transcription::DeviceChoice;
 use transcription::basic_pitch::analysis::{analyse, windows_of_recording, windows_of_samples};
 use transcription::basic_pitch::{Model, NAME, Options, Windows, bends, decoding, maps::Maps};
-use transcription::harmonica;
 use transcription::registry::Store;
 
 use crate::ui;
@@ -59,26 +59,9 @@ enum Command {
         options: String,
     },
     /// Run Harmonica and write samples.f32, spectrum.f32, onset.f32, sustain.f32, velocity.f32 and notes.json
-    Harmonica {
-        file: PathBuf,
-        /// harmonica:SIZE
-        #[arg(long, default_value = "harmonica")]
-        model: String,
-        /// Folder to write into
-        #[arg(long)]
-        dump: PathBuf,
-        /// Chunks a batch
-        #[arg(long, default_value_t = 8)]
-        rows: usize,
-        /// 0 takes all cores
-        #[arg(long, default_value_t = 0)]
-        threads: usize,
-        #[arg(long, env = "WTT_DEVICE", default_value = "cpu")]
-        device: DeviceChoice,
-        /// Libtorch's operations on the CPU too, not our own
-        #[arg(long)]
-        libtorch: bool,
-    },
+    Harmonica(harmonica::Dump),
+    /// Time Harmonica on the recordings whose paths come on standard input
+    HarmonicaBench(harmonica::Bench),
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -133,44 +116,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             };
             ui::line(notes(maps, &Options::parse(&options)?, parity).to_string());
         }
-        Command::Harmonica {
-            file,
-            model,
-            dump,
-            rows,
-            threads,
-            device,
-            libtorch,
-        } => {
-            fs_err::create_dir_all(&dump)?;
-            let (samples, spectrum) = chunks(&file)?.front_end()?;
-            write_floats(&dump.join("samples.f32"), &samples)?;
-            write_floats(&dump.join("spectrum.f32"), &spectrum)?;
-            let network = harmonica::Harmonica::of_store(
-                &Store::new(Store::default_dir()),
-                &model,
-                device,
-                threads,
-                libtorch,
-            )?;
-            let analysis = network.analyse(&mut chunks(&file)?, rows)?;
-            write_floats(&dump.join("onset.f32"), &analysis.maps.onset)?;
-            write_floats(&dump.join("sustain.f32"), &analysis.maps.sustain)?;
-            write_floats(&dump.join("velocity.f32"), &analysis.maps.velocity)?;
-            let notes: Vec<Value> = analysis
-                .notes
-                .iter()
-                .map(|note| {
-                    json!({
-                        "start_frame": note.start,
-                        "end_frame": note.end,
-                        "pitch": note.pitch,
-                        "velocity": note.velocity,
-                    })
-                })
-                .collect();
-            fs_err::write(dump.join("notes.json"), serde_json::to_vec(&notes)?)?;
-        }
+        Command::Harmonica(args) => return harmonica::dump(&args),
+        Command::HarmonicaBench(args) => return harmonica::bench(&args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -192,10 +139,6 @@ fn notes(maps: Maps, options: &Options, parity: bool) -> Value {
 
 fn open(file: &Path) -> anyhow::Result<Windows> {
     Ok(Windows::new(recording(file)?)?)
-}
-
-fn chunks(file: &Path) -> anyhow::Result<harmonica::Chunks> {
-    Ok(harmonica::Chunks::new(recording(file)?))
 }
 
 fn recording(file: &Path) -> anyhow::Result<audio::Recording> {

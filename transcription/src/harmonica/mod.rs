@@ -15,7 +15,7 @@ pub mod segments;
 mod song;
 
 pub use config::{Options, Size};
-pub use network::{Chunk, ChunkMaps, Harmonica, Setup, own_model, own_model_for};
+pub use network::{Chunk, ChunkMaps, Harmonica, Loaded, Setup, own_model, own_model_for};
 pub use segments::Chunks;
 pub use song::HarmonicaSong;
 

@@ -119,12 +119,6 @@ pub fn own_model_for(
     }))
 }
 
-/// Maps and notes of one recording, without the engine: for comparisons with the package.
-pub struct Analysis {
-    pub maps: Maps,
-    pub notes: Vec<NoteEvent>,
-}
-
 impl Harmonica {
     /// An installed network.
     pub fn of_store(
@@ -156,7 +150,7 @@ impl Harmonica {
     }
 }
 
-/// A network with the thresholds that came with it.
+/// A network with the thresholds that came with it, for comparisons with the package: without the engine, and without a song's threads.
 pub struct Loaded {
     network: Harmonica,
     thresholds: Thresholds,
@@ -164,25 +158,34 @@ pub struct Loaded {
 
 impl Loaded {
     /// Runs a recording through, `rows` chunks at a time.
-    pub fn analyse(&self, chunks: &mut Chunks, rows: usize) -> Result<Analysis, Error> {
+    pub fn maps(&self, chunks: &mut Chunks, rows: usize) -> Result<Maps, Error> {
+        let mut all = Vec::new();
+        while let Some(chunk) = chunks.next()? {
+            all.push(chunk);
+        }
+        self.maps_of(&all, rows)
+    }
+
+    /// The same for chunks that are there.
+    pub fn maps_of(&self, chunks: &[Chunk], rows: usize) -> Result<Maps, Error> {
         let mut maps = Maps::default();
-        let mut frames = None;
-        while frames.is_none() {
-            let mut batch = Vec::new();
-            while batch.len() < rows.max(1)
-                && let Some(chunk) = chunks.next()?
-            {
-                frames = chunk.song_frames;
-                batch.push(chunk.spectrum);
-            }
-            let batch: Vec<&[f32]> = batch.iter().map(Vec::as_slice).collect();
+        for batch in chunks.chunks(rows.max(1)) {
+            let batch: Vec<&[f32]> = batch
+                .iter()
+                .map(|chunk| chunk.spectrum.as_slice())
+                .collect();
             for chunk in self.network.forward(&batch)?.chunks_exact(MAPS) {
                 maps.push(chunk);
             }
         }
+        let frames = chunks.last().and_then(|chunk| chunk.song_frames);
         maps.cut(frames.unwrap_or_default());
-        let notes = decode(&maps, self.thresholds.onset, self.thresholds.frame);
-        Ok(Analysis { maps, notes })
+        Ok(maps)
+    }
+
+    /// Notes at the thresholds that came with the weights.
+    pub fn notes(&self, maps: &Maps) -> Vec<NoteEvent> {
+        decode(maps, self.thresholds.onset, self.thresholds.frame)
     }
 }
 

@@ -100,18 +100,39 @@ impl Chunks {
         Ok(block.is_some())
     }
 
-    /// The song at 16 kHz and its spectrum, frame by frame, for comparisons with the package.
-    pub fn front_end(mut self) -> Result<(Vec<f32>, Vec<f32>), Error> {
-        let (mut samples, mut frames) = (Vec::new(), Vec::new());
+    /// The song at 16 kHz, for comparisons with the package.
+    pub fn samples(mut self) -> Result<Vec<f32>, Error> {
+        let mut samples = Vec::new();
         loop {
             let more = self.read()?;
             samples.extend_from_slice(&self.resampled);
-            self.transform.process(&self.resampled, &mut frames);
             if !more {
-                self.transform.finish(&mut frames);
-                return Ok((samples, frames));
+                return Ok(samples);
             }
         }
+    }
+
+    /// The same, and its spectrum frame by frame.
+    pub fn front_end(self) -> Result<(Vec<f32>, Vec<f32>), Error> {
+        let (samples, mut frames) = (self.samples()?, Vec::new());
+        let mut transform = ConstantQ::default();
+        transform.process(&samples, &mut frames);
+        transform.finish(&mut frames);
+        Ok((samples, frames))
+    }
+
+    /// All chunks of samples at 16 kHz.
+    pub fn of_samples(samples: &[f32]) -> Vec<Chunk> {
+        let (mut transform, mut cutter) = (ConstantQ::default(), Cutter::default());
+        let mut chunks = Vec::new();
+        for part in samples.chunks(SAMPLE_RATE as usize) {
+            transform.process(part, cutter.frames());
+            chunks.extend(std::iter::from_fn(|| cutter.full()));
+        }
+        let song_frames = transform.finish(cutter.frames());
+        chunks.extend(std::iter::from_fn(|| cutter.full()));
+        chunks.extend(std::iter::from_fn(|| cutter.last(song_frames)));
+        chunks
     }
 }
 
