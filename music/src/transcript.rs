@@ -116,6 +116,17 @@ mod tests {
         }
     }
 
+    /// What is rendered again from JSON must not differ from what was rendered at first.
+    #[test]
+    fn times_read_back_as_they_were_written() {
+        for onset in [0.09287981859410432, 0.10448979591836736] {
+            let mut transcript = Transcript::new(json!({}));
+            transcript.notes = vec![Note { onset, ..note() }];
+            let text = transcript.to_json().unwrap();
+            assert_eq!(Transcript::from_json(&text).unwrap(), transcript);
+        }
+    }
+
     #[test]
     fn json_has_the_settled_shape() {
         let mut transcript = Transcript::new(json!({"model": "basic-pitch"}));
