@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 target/release/wtt models pull harmonica
 python=$(MODEL=harmonica scripts/parity/run.sh --environment)
-exec "$python" scripts/bench/harmonica.py "$@"
+exec "$python" scripts/bench/beside_harmonica.py "$@"

@@ -1,0 +1,94 @@
+"""Times Harmonica beside the published package in both of its modes: warm and stage by stage, then an hour's memory.
+
+Sides take turns, round by round, on the same recording and with the same number of threads. The package in float32 must count the same notes, else the
+run is void; in its default, bfloat16, it counts others. Settings come from the environment: THREADS (all cores), ROUNDS (5), SECONDS (40),
+WTT (target/release/wtt), HOUR=0 leaves the hour out.
+
+usage: beside_harmonica.py [SIZE...]
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+import models
+import numpy as np
+import torch
+
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = float(os.environ.get("SECONDS", "40"))
+STAGES = ("decode", "spectrum", "network", "notes", "whole")
+# Multiply-adds a second of audio, from the layers' shapes, without the head that nobody asks (thousands of millions).
+GIGA_PRODUCTS = {"nano": 0.154, "small": 0.799, "medium": 3.93, "large": 18.7, "x-large": 86.6}
+
+
+def matrix_product(size=2048):
+    """GFLOP/s of torch's float32 product, best of some."""
+    import time
+
+    torch.set_num_threads(models.THREADS)
+    a = torch.rand(size, size)
+    best = float("inf")
+    for _ in range(8):
+        begun = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - begun)
+    return 2 * size**3 / best / 1e9
+
+
+def compare(size, path):
+    package = [sys.executable, str(pathlib.Path(__file__).with_name("harmonica_side.py")), size, str(models.THREADS)]
+    sides = [
+        models.Side("ours", [models.WTT, "debug", "harmonica-bench", "--model", f"harmonica:{size}", "--threads", str(models.THREADS)]),
+        models.Side("float32", [*package, "float32"]),
+        models.Side("bfloat16", [*package, "bfloat16"]),
+    ]
+    rounds = {side.name: [] for side in sides}
+    for side in sides:
+        side.round(path)  # warm up, not counted
+    for _ in range(ROUNDS):
+        for side in sides:
+            rounds[side.name].append(side.round(path))
+    for side in sides:
+        side.end()
+    ours, float32, bfloat16 = (rounds[side.name] for side in sides)
+    seconds = ours[0]["audio_seconds"]
+    print(f"\nharmonica:{size}, {seconds:g} s of piano, {ROUNDS} rounds in turns; seconds, median (range)")
+    print(f"  {'stage':9}{'ours':28}{'package, float32':28}{'package, bfloat16':28}the faster one to ours")
+    for stage in STAGES:
+        faster = min(models.middle(float32, stage), models.middle(bfloat16, stage))
+        print(f"  {stage:9}{models.cell(ours, stage):28}{models.cell(float32, stage):28}{models.cell(bfloat16, stage):28}{faster / models.middle(ours, stage):5.1f}x")
+    print("  real time " + "".join(f"{seconds / models.middle(side, 'whole'):6.0f}x{'':20}" for side in (ours, float32, bfloat16)))
+    # A round of ours goes through everything twice: stage by stage, then through the engine.
+    cpu = [models.middle(ours, "cpu") / 2, models.middle(float32, "cpu"), models.middle(bfloat16, "cpu")]
+    print(f"  CPU seconds a round: ours {cpu[0]:.2f}, float32 {cpu[1]:.2f}, bfloat16 {cpu[2]:.2f}: the thriftier one to ours {min(cpu[1:]) / cpu[0]:.1f}x")
+    counted = [sorted({round_["counted"] for round_ in side}) for side in (ours, float32, bfloat16)]
+    print(f"  notes: ours {counted[0]}, float32 {counted[1]}, bfloat16 {counted[2]}")
+    if counted[0] != counted[1]:
+        sys.exit("bench: VOID, the notes are not equal")
+    peak = matrix_product()
+    rate = 2 * GIGA_PRODUCTS[size] * seconds / min(round_["network"] for round_ in ours)
+    theirs = 2 * GIGA_PRODUCTS[size] * seconds / min(round_["network"] for round_ in float32)
+    print(f"  a product of 2048 x 2048 matrices gives {peak:.0f} GFLOP/s here; the network, counted as it is written: ours {rate:.0f} GFLOP/s, {rate / peak:.0%}; float32 {theirs:.0f} GFLOP/s, {theirs / peak:.0%}")
+
+
+def main(sizes):
+    print(f"bench: harmonica-amt 0.3.0 on torch {torch.__version__} beside {models.WTT}, {models.THREADS} threads, {ROUNDS} rounds, seed {models.SEED}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="wtt-bench-") as name:
+        folder = pathlib.Path(name)
+        path = folder / "piano.wav"
+        models.make_recordings.write_wav(path, models.piano(SECONDS), models.RATE)
+        for size in sizes:
+            compare(size, path)
+        if os.environ.get("HOUR") != "0":
+            part = models.piano(600)
+            models.make_recordings.write_wav(folder / "hour.wav", np.concatenate([part * gain for gain in (1, 0.9, 0.8, 0.7, 0.6, 0.5)]), models.RATE)
+            for size in sizes:
+                command = [models.WTT, "transcribe", folder / "hour.wav", "-o", folder / "hour.mid", "--force", "--model", f"harmonica:{size}", "--threads", str(models.THREADS)]
+                hour = models.cold(command)
+                print(f"\nan hour, harmonica:{size}: {hour['wall']:.1f} s ({3600 / hour['wall']:.0f}x real time), CPU {hour['cpu']:.1f} s, peak {hour['peak']:.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["nano", "small", "medium"])
