@@ -15,7 +15,7 @@ MODEL ?= basic-pitch
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-api eval manifests recordings clean model fuzz
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-api eval manifests recordings clean model fuzz
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -89,6 +89,9 @@ bench-api: setup ## the API under 32 uploads of 100 MB and 1,000 event streams (
 
 bench-models: models ## time Basic Pitch beside the published package: make bench-models LENGTHS="40 600"
 	@scripts/bench/models.sh $(LENGTHS)
+
+bench-harmonica: build ## time Harmonica beside the published package in both of its modes: make bench-harmonica SIZES="nano small"
+	@scripts/bench/harmonica.sh $(SIZES)
 
 recordings: ## make the test recordings that parity uses, into target/recordings
 	@scripts/parity/run.sh --recordings-only
