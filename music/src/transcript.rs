@@ -119,7 +119,7 @@ mod tests {
     /// What is rendered again from JSON must not differ from what was rendered at first.
     #[test]
     fn times_read_back_as_they_were_written() {
-        for onset in [0.09287981859410432, 0.10448979591836736] {
+        for onset in [0.09287981859410431, 0.10448979591836735] {
             let mut transcript = Transcript::new(json!({}));
             transcript.notes = vec![Note { onset, ..note() }];
             let text = transcript.to_json().unwrap();
