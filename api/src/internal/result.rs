@@ -1,5 +1,5 @@
 //! The result of one attempt: checked, stored under the attempt's own names, and only then COMPLETE decides whether it
-//! counts. Every step may be repeated with the same token; a loser's files are removed.
+//! counts. Every step may be repeated with the same token; a loser's files are left to the sweeper.
 
 use axum::extract::State;
 use axum::extract::multipart::Field;
@@ -220,8 +220,9 @@ pub(crate) async fn store(
             count("already");
             Ok(Outcome::Already)
         }
+        // The files stay, though this hand-in lost: if Redis forgot what this very token had completed, a row may name them.
+        // What no row names, the sweeper removes.
         refused => {
-            remove(state, id, &fingerprint).await;
             count("stale");
             Err(if refused == Completed::Unknown {
                 attempt.unknown()
@@ -262,18 +263,6 @@ async fn check(handed_in: HandIn) -> ApiResult<Checked> {
     tokio::task::spawn_blocking(parse)
         .await
         .map_err(ApiError::internal)?
-}
-
-/// Only the files of an attempt that lost. What cannot be removed now, the sweeper finds.
-async fn remove(state: &AppState, id: &str, fingerprint: &str) {
-    for key in [
-        ObjectKey::Midi { id, fingerprint },
-        ObjectKey::Notes { id, fingerprint },
-    ] {
-        if let Err(cause) = state.objects.delete(key).await {
-            tracing::warn!(task.id = %id, %cause, "failed to remove the files of an overtaken attempt");
-        }
-    }
 }
 
 fn invalid(detail: impl Into<String>) -> ApiError {

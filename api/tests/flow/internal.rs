@@ -2,6 +2,7 @@
 
 use crate::common::worker::result_form;
 use crate::common::{FakeWorker, Ground, Kind, wav};
+use futures::StreamExt;
 use queue::{ReapOptions, TaskStatus, WorkerId};
 use reqwest::multipart::{Form, Part};
 
@@ -198,6 +199,49 @@ async fn with_redis_away_a_worker_is_asked_to_repeat() {
     })
     .await;
     app.reach(&id, "succeeded").await;
+    app.stop().await;
+}
+
+/// Redis goes back to before a result that the database already has, while the same worker hands that result in once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_in_that_comes_too_late_leaves_the_result_that_the_row_names() {
+    /// More than waits unread in a socket, so that the service is certainly reading: the token was verified.
+    const CHUNKS: usize = 128;
+    let ground = Ground::new(Kind::Sqlite);
+    let app = ground.serve(&[]).await;
+    let id = app.create(&wav(1.0, 440.0)).await;
+    let worker = FakeWorker::new(&app, &ground.redis.url(), "w1").await;
+    let claim = worker.claim().await;
+
+    let (reading, read) = tokio::sync::oneshot::channel();
+    let (go_on, gate) = tokio::sync::oneshot::channel::<()>();
+    let filler = futures::stream::iter(0..CHUNKS).map(|_| vec![b'x'; 64 * 1024]);
+    let rest = futures::stream::once(async move {
+        reading.send(()).unwrap();
+        gate.await.unwrap();
+        Vec::new()
+    });
+    let filler = filler.chain(rest).map(Ok::<_, std::io::Error>);
+    let filler = Part::stream(reqwest::Body::wrap_stream(filler));
+    let slow = Form::new().part("filler", filler);
+    let slow = worker.put(&claim, crate::common::worker::add_result(slow, 60));
+    let quick = async {
+        read.await.unwrap();
+        assert_eq!(worker.hand_in(&claim, 60).await.1["outcome"], "stored");
+        app.reach(&id, "succeeded").await;
+        ground.wipe_redis();
+        go_on.send(()).unwrap();
+    };
+    let ((status, body), ()) = tokio::join!(slow, quick);
+    assert_eq!((status, body["code"].as_str()), (404, Some("task_unknown")));
+    let response = app
+        .http
+        .get(app.url(&format!("/api/v1/transcriptions/{id}/files/midi")))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.bytes().await.unwrap() == crate::common::worker::midi(60));
     app.stop().await;
 }
 

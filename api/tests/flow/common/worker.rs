@@ -127,25 +127,28 @@ pub(crate) fn midi(pitch: u8) -> Vec<u8> {
 }
 
 pub(crate) fn result_form(pitch: u8) -> Form {
+    add_result(Form::new(), pitch)
+}
+
+pub(crate) fn add_result(form: Form, pitch: u8) -> Form {
     let report = json!({
         "audio_ms": 1000, "busy_ms": 300, "wall_ms": 400, "device": "cpu", "model": "basic-pitch",
         "model_digest": "sha256:test", "warnings": [],
     });
-    Form::new()
-        .part(
-            "midi",
-            Part::bytes(midi(pitch)).mime_str("audio/midi").unwrap(),
-        )
-        .part(
-            "notes",
-            Part::text(transcript(pitch).to_json().unwrap())
-                .mime_str("application/json")
-                .unwrap(),
-        )
-        .part(
-            "report",
-            Part::text(report.to_string())
-                .mime_str("application/json")
-                .unwrap(),
-        )
+    form.part(
+        "midi",
+        Part::bytes(midi(pitch)).mime_str("audio/midi").unwrap(),
+    )
+    .part(
+        "notes",
+        Part::text(transcript(pitch).to_json().unwrap())
+            .mime_str("application/json")
+            .unwrap(),
+    )
+    .part(
+        "report",
+        Part::text(report.to_string())
+            .mime_str("application/json")
+            .unwrap(),
+    )
 }
