@@ -3,6 +3,8 @@
 
 mod service;
 
+use std::sync::LazyLock;
+
 use arbitrary::Arbitrary;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
@@ -21,6 +23,9 @@ const HEADERS: &[&str] = &[
     "accept", "authorization", "content-length", "content-type", "idempotency-key", "if-match", "if-modified-since", "if-none-match", "last-event-id", "range",
     "if-range", "x-request-id", "accept-encoding", "transfer-encoding", "expect",
 ];
+
+/// Every path of the router.
+static PATHS: LazyLock<Vec<String>> = LazyLock::new(|| service::SERVICE._bound.paths());
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -48,7 +53,7 @@ fuzz_target!(|input: Input<'_>| {
     let path = match input.path {
         Some(path) => format!("/{path}"),
         None => {
-            let routes = service::paths();
+            let routes = &*PATHS;
             let route = &routes[usize::from(input.route) % routes.len()];
             let segments = route.split('/').map(|segment| {
                 if segment.starts_with('{') { escaped(input.parameter) } else { segment.to_owned() }

@@ -17,14 +17,15 @@ struct Cli {
     config: api::Config,
 }
 
-struct Service {
+pub struct Service {
     runtime: Runtime,
     router: axum::Router,
-    _bound: api::Bound,
+    /// Only one of the two targets looks into it; both must keep it.
+    pub _bound: api::Bound,
     _folder: tempfile::TempDir,
 }
 
-static SERVICE: LazyLock<Service> = LazyLock::new(|| {
+pub static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     let data = folder.path().display();
@@ -71,11 +72,4 @@ pub fn ask(request: Request<Body>) {
     } else {
         assert!(what.contains("ealth") || what.contains("ready") || what.contains("live"), "{what}: {status} as {kind:?}");
     }
-}
-
-/// Every path of the router.
-#[allow(dead_code, reason = "only one of the two targets asks")]
-pub fn paths() -> &'static [String] {
-    static PATHS: LazyLock<Vec<String>> = LazyLock::new(|| SERVICE._bound.paths());
-    &PATHS
 }
