@@ -43,9 +43,9 @@ pub struct Harmonica {
 
 enum Engine {
     /// Our own code, on the CPU.
-    Own(Model),
+    Own(Box<Model>),
     /// Libtorch's operations, on a GPU.
-    Libtorch(Reference),
+    Libtorch(Box<Reference>),
 }
 
 /// How a network is to run.
@@ -75,9 +75,9 @@ impl Harmonica {
             SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
         let own = setup.device == tch::Device::Cpu && !setup.libtorch;
         let engine = if own {
-            Engine::Own(own_model(size, &weights, setup.threads)?)
+            Engine::Own(Box::new(own_model(size, &weights, setup.threads)?))
         } else {
-            Engine::Libtorch(Reference::load(size, &weights, setup.device)?)
+            Engine::Libtorch(Box::new(Reference::load(size, &weights, setup.device)?))
         };
         Ok(Harmonica {
             engine,

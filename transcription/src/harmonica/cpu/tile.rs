@@ -70,7 +70,7 @@ pub(crate) fn tile(
     // SAFETY: every offset lies between the lowest and the highest, so all reads lie in `x`; the other lengths were checked above;
     // the variant's instructions are there because `Isa` says so.
     unsafe {
-        let x = x.as_ptr().offset(at as isize);
+        let x = x.as_ptr().add(at);
         let (list, weights, bias, y) = (
             offsets.list,
             weights.as_ptr(),
