@@ -93,8 +93,14 @@ async fn a_locked_database_refuses_in_bounded_time_and_the_outbox_waits(kind: Ki
     let job = format!("/api/v1/transcriptions/{running}");
     let recording = wav(1.0, 440.0);
     let seed = reqwest::multipart::Form::new().part("audio", file(&recording, "a.wav"));
-    let (refused, seed_refused, shown, removed, retried) = tokio::join!(
+    // Without a key the row is the first thing that is written.
+    let bare = reqwest::multipart::Form::new().part("audio", file(&recording, "a.wav"));
+    let (refused, bare_refused, seed_refused, shown, removed, retried) = tokio::join!(
         upload(&app, &recording, "a"),
+        app.http
+            .post(app.url("/api/v1/transcriptions"))
+            .multipart(bare)
+            .send(),
         app.http
             .post(app.url("/transcribe/upload/"))
             .multipart(seed)
@@ -112,6 +118,7 @@ async fn a_locked_database_refuses_in_bounded_time_and_the_outbox_waits(kind: Ki
         (503, "database_unavailable".to_owned(), true),
         "{kind:?}"
     );
+    assert_eq!(bare_refused.unwrap().status(), 503, "{kind:?}");
     assert_eq!(seed_refused.unwrap().status(), 503, "{kind:?}");
     assert_eq!(removed.unwrap().status(), 503, "{kind:?}");
     // Readers go on beside a writer of SQLite's; a lock on a table of Postgres' holds them, too.
