@@ -5,6 +5,7 @@
 use std::io;
 
 use crate::source::{Media, Patch};
+use crate::tags::LARGE_BYTES;
 
 /// Boxes looked at in all, so that a crafted file ends.
 const MAX_BOXES: usize = 4_096;
@@ -19,6 +20,8 @@ pub(crate) struct Edits {
     smpb: Option<Smpb>,
     /// The samples of a cut file claim to go on behind its end; the demuxer would refuse them all.
     pub(crate) cut: Option<Patch>,
+    /// Tags so large that the demuxer shall take them for free space: a cover, most likely.
+    pub(crate) hidden: Vec<Patch>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -129,6 +132,12 @@ impl Walk {
                 break;
             }
             let (from, to) = (at + header_bytes, at + size);
+            if matches!(kind, b"udta" | b"meta") && size > LARGE_BYTES {
+                self.edits.hidden.push(Patch {
+                    offset: at + 4,
+                    bytes: b"free".to_vec(),
+                });
+            }
             match kind {
                 b"moov" | b"edts" | b"mdia" | b"minf" | b"stbl" | b"udta" | b"ilst"
                     if depth < 8 =>
@@ -251,8 +260,7 @@ mod tests {
                 kind: *b"mp4a",
                 edit,
             }],
-            smpb: None,
-            cut: None,
+            ..Edits::default()
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::source::Media;
 
-/// How far into a file the first frame may begin (tags are jumped over first).
+/// How far into a file the first frame may begin (tags in front are hidden already).
 const SEARCH_BYTES: usize = 1024 * 1024;
 /// So many frames must follow each other; text and pictures hold single false ones.
 const CHAIN: usize = 3;
@@ -37,10 +37,9 @@ struct Frame {
 
 /// Looks for a row of frames; `None` if the file is something else.
 pub(crate) fn read(media: &mut Media) -> io::Result<Option<Frames>> {
-    let start = after_tags(media)?;
-    let window = media.read_at(start, SEARCH_BYTES + WALK_BYTES)?;
+    let window = media.read_at(0, SEARCH_BYTES + WALK_BYTES)?;
     let Some(first) =
-        (0..window.len().min(SEARCH_BYTES)).find(|at| is_chain(&window, *at, media.len() - start))
+        (0..window.len().min(SEARCH_BYTES)).find(|at| is_chain(&window, *at, media.len()))
     else {
         return Ok(None);
     };
@@ -54,11 +53,11 @@ pub(crate) fn read(media: &mut Media) -> io::Result<Option<Frames>> {
     let end = audio_end(media)?;
     if let Some(count) = named_count(first_bytes, frame) {
         return Ok(Some(Frames {
-            samples: named_length(count, first_bytes, frame, end - (start + first as u64)),
+            samples: named_length(count, first_bytes, frame, end - first as u64),
             has_header: true,
         }));
     }
-    let begin = start + first as u64;
+    let begin = first as u64;
     let samples = if end.saturating_sub(begin) <= WALK_BYTES as u64 {
         walk(&window[first..], end - begin, frame)
     } else {
@@ -68,22 +67,6 @@ pub(crate) fn read(media: &mut Media) -> io::Result<Option<Frames>> {
         samples,
         has_header: false,
     }))
-}
-
-/// ID3v2 tags in front, one after another.
-fn after_tags(media: &mut Media) -> io::Result<u64> {
-    let mut at = 0;
-    for _ in 0..16 {
-        let head = media.read_at(at, 10)?;
-        if head.len() < 10 || !head.starts_with(b"ID3") {
-            break;
-        }
-        let size = head[6..10]
-            .iter()
-            .fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
-        at += 10 + size + if head[5] & 0x10 != 0 { 10 } else { 0 };
-    }
-    Ok(at.min(media.len()))
 }
 
 /// ID3v1 and APE tags behind the frames.

@@ -16,6 +16,7 @@ mod resample;
 mod riff;
 mod sniff;
 mod source;
+mod tags;
 mod warning;
 
 pub use downmix::downmix;

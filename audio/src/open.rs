@@ -15,7 +15,7 @@ use crate::edits::{Edits, Span};
 use crate::frames::Frames;
 use crate::guard::{at_start, guard};
 use crate::source::{Failure, Media};
-use crate::{Error, Probe, Source, ebml, frames, riff, sniff};
+use crate::{Error, Probe, Source, ebml, frames, riff, sniff, tags};
 
 /// Tags and cover art larger than this are not kept.
 const TAG_BYTES: usize = 64 * 1024;
@@ -44,6 +44,15 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
     if media.len() == 0 {
         return Err(Error::Empty("the file has no bytes".to_owned()));
     }
+    let tags = tags::id3_end(&mut media)?;
+    media.skip(tags)?;
+    if media.len() == 0 {
+        return Err(Error::Undecodable(
+            "there is nothing in it but tags".to_owned(),
+        ));
+    }
+    let blocks = tags::hide_flac_blocks(&mut media)?;
+    media.patch(blocks);
     if let Some(name) = sniff::foreign(&media.read_at(0, 16)?) {
         return Err(Error::Unsupported(name.to_owned()));
     }
@@ -51,6 +60,7 @@ pub(crate) fn open(source: Box<dyn Source>, extension: Option<&str>) -> Result<O
     media.patch(mended.patches);
     let edits = Edits::read(&mut media)?;
     media.patch(edits.cut.clone());
+    media.patch(edits.hidden.clone());
     let matroska = ebml::cut(&mut media)?;
     media.patch(matroska.clone());
     if matroska.is_some() {

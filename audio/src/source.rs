@@ -61,6 +61,8 @@ impl Failure {
 /// A source of known length in which a few header bytes may read differently than they are stored.
 pub(crate) struct Media {
     inner: Box<dyn Source>,
+    /// What lies in front of this is not there.
+    base: u64,
     len: u64,
     position: u64,
     patches: Vec<Patch>,
@@ -84,6 +86,7 @@ impl Media {
         inner.seek(SeekFrom::Start(0))?;
         Ok(Media {
             inner,
+            base: 0,
             len,
             position: 0,
             patches: Vec::new(),
@@ -102,6 +105,15 @@ impl Media {
 
     pub(crate) fn patch(&mut self, patches: impl IntoIterator<Item = Patch>) {
         self.patches.extend(patches);
+    }
+
+    /// From now on the media begins so much later.
+    pub(crate) fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let bytes = bytes.min(self.len);
+        self.base += bytes;
+        self.len -= bytes;
+        self.seek(SeekFrom::Start(0))?;
+        Ok(())
     }
 
     /// From now on the demuxer must not jump, as in a live stream.
@@ -139,7 +151,17 @@ impl Read for Media {
 
 impl Seek for Media {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = self.failure.note(self.inner.seek(to))?;
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.len.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        let stored = target.and_then(|target| target.checked_add(self.base));
+        let stored = stored.ok_or(ErrorKind::InvalidInput)?;
+        let reached = self
+            .failure
+            .note(self.inner.seek(SeekFrom::Start(stored)))?;
+        self.position = reached.saturating_sub(self.base);
         Ok(self.position)
     }
 }
@@ -169,5 +191,19 @@ mod tests {
         assert_eq!(media.read_at(2, 5).unwrap(), [2, 100, 101, 102, 6]);
         assert_eq!(media.read_at(4, 1).unwrap(), [101]);
         assert_eq!(media.read_at(18, 9).unwrap(), [18, 19]);
+    }
+
+    #[test]
+    fn what_is_skipped_is_not_there() {
+        let mut media = Media::new(Box::new(Cursor::new((0..20).collect()))).unwrap();
+        media.skip(5).unwrap();
+        assert_eq!(media.len(), 15);
+        assert_eq!(media.read_at(0, 2).unwrap(), [5, 6]);
+        assert_eq!(media.seek(SeekFrom::Current(-1)).unwrap(), 1);
+        assert!(media.seek(SeekFrom::Current(-2)).is_err());
+        assert_eq!(media.seek(SeekFrom::End(-1)).unwrap(), 14);
+        assert_eq!(media.read_at(14, 9).unwrap(), [19]);
+        media.skip(99).unwrap();
+        assert_eq!(media.len(), 0);
     }
 }
