@@ -12,6 +12,10 @@ use crate::common::{FakeWorker, Ground, Kind, TestApp, file, wait_for, wav};
 
 const DISK: usize = 8 << 20;
 
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever reads the tests should see what was skipped"
+)]
 fn disk() -> Option<Tmpfs> {
     let disk = Tmpfs::mount(DISK);
     if disk.is_none() {

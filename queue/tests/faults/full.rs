@@ -163,13 +163,15 @@ fn tempdir() -> std::path::PathBuf {
     ))
 }
 
-/// Asks for a snapshot until it ends so.
+/// Has one snapshot made, and waits until it has ended so.
 async fn snapshot(bench: &Bench, wanted: &str) {
-    until("a snapshot to end as wanted", async || {
+    until("the server to begin a snapshot", async || {
         let asked = redis::cmd("BGSAVE");
-        let _ = asked
-            .query_async::<redis::Value>(&mut bench.redis.clone())
-            .await;
+        let mut redis = bench.redis.clone();
+        asked.query_async::<redis::Value>(&mut redis).await.ok()
+    })
+    .await;
+    until("the snapshot to end as wanted", async || {
         let info: String = bench.cmd(&["INFO", "persistence"]).await;
         let says = |line: String| info.lines().any(|found| found.trim_end() == line);
         (says("rdb_bgsave_in_progress:0".into())

@@ -11,6 +11,10 @@ use crate::stage::{Stage, eventually};
 
 const LEASE: Duration = Duration::from_secs(15);
 
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever reads the tests should see what was skipped"
+)]
 fn disk() -> Option<Tmpfs> {
     let disk = Tmpfs::mount(1 << 20);
     if disk.is_none() {
