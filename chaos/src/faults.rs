@@ -1,7 +1,7 @@
 //! The blows, one function each: it reads who holds what, strikes, and notes both down. A worker is stopped for the moment of the
 //! reading, so that nothing moves between the two. When which blow falls is `storm`'s business.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -21,7 +21,7 @@ const FREEZE: Duration = Duration::from_secs(20);
 const DOWN: Duration = Duration::from_secs(1);
 const POSTGRES_DOWN: Duration = Duration::from_secs(30);
 /// How long to look for a worker that holds something.
-const SEARCH: u32 = 60;
+const SEARCH: Duration = Duration::from_secs(5);
 
 type Held = Vec<(String, u64)>;
 
@@ -65,13 +65,19 @@ impl Rig {
 
     /// Stops a worker, reads what it holds, and strikes.
     async fn strike(&self, worker: &Worker, blow: Blow) -> anyhow::Result<()> {
-        self.workers.borrow_mut().doom(&worker.id);
+        let held = self.hold_still(worker).await?;
+        self.deliver(worker, blow, held)
+    }
+
+    async fn hold_still(&self, worker: &Worker) -> anyhow::Result<Held> {
         kill_process(worker.pid, Signal::STOP)?;
         sleep(SETTLE).await;
-        let held = watch::held(self.redis_port)
-            .await?
-            .remove(&worker.id)
-            .unwrap_or_default();
+        let mut held = watch::held(self.redis_port).await?;
+        Ok(held.remove(&worker.id).unwrap_or_default())
+    }
+
+    fn deliver(&self, worker: &Worker, blow: Blow, held: Held) -> anyhow::Result<()> {
+        self.workers.borrow_mut().doom(&worker.id);
         self.note_fault(blow, Some(worker), held);
         match blow {
             Blow::Freeze => {}
@@ -84,43 +90,64 @@ impl Rig {
         Ok(())
     }
 
-    /// A healthy worker that holds a task; any healthy one when none does for long.
-    async fn busy_worker(&self, random: &mut StdRng) -> anyhow::Result<Option<Worker>> {
-        for _ in 0..SEARCH {
-            let held = watch::held(self.redis_port).await?;
-            let mut healthy = self.workers.borrow().healthy();
-            healthy.retain(|worker| held.contains_key(&worker.id));
-            if !healthy.is_empty() {
-                return Ok(Some(
-                    healthy.swap_remove(random.random_range(0..healthy.len())),
-                ));
+    /// Strikes a worker of the wanted kind in the middle of a task; none when no such worker holds one for long.
+    async fn strike_busy(
+        &self,
+        random: &mut StdRng,
+        blow: Blow,
+        is_wanted: impl Fn(&Worker) -> bool,
+    ) -> anyhow::Result<Option<Worker>> {
+        let end = Instant::now() + SEARCH;
+        while Instant::now() < end {
+            let busy = watch::held(self.redis_port).await?;
+            let mut found = self.workers.borrow().healthy();
+            found.retain(|worker| busy.contains_key(&worker.id) && is_wanted(worker));
+            if found.is_empty() {
+                sleep(Duration::from_millis(10)).await;
+                continue;
             }
-            sleep(Duration::from_millis(50)).await;
+            let worker = found.swap_remove(random.random_range(0..found.len()));
+            let held = self.hold_still(&worker).await?;
+            if held.is_empty() {
+                // It was done in the last moment.
+                kill_process(worker.pid, Signal::CONT)?;
+                continue;
+            }
+            self.deliver(&worker, blow, held)?;
+            return Ok(Some(worker));
         }
-        Ok(self.workers.borrow().healthy().first().cloned())
+        Ok(None)
+    }
+
+    /// Kills a worker in the middle of a task: a supervised one, or a bare one.
+    pub(crate) async fn kill_busy_worker(
+        &self,
+        random: &mut StdRng,
+        is_supervised: bool,
+    ) -> anyhow::Result<()> {
+        let _redis = self.redis.lock().await;
+        let wanted = |worker: &Worker| worker.is_supervised == is_supervised;
+        self.strike_busy(random, Blow::Kill, wanted).await.map(drop)
     }
 
     pub(crate) async fn terminate_worker(&self, random: &mut StdRng) -> anyhow::Result<()> {
         let _redis = self.redis.lock().await;
-        match self.busy_worker(random).await? {
-            Some(worker) => self.strike(&worker, Blow::Term).await,
-            None => Ok(()),
-        }
+        self.strike_busy(random, Blow::Term, |_| true)
+            .await
+            .map(drop)
     }
 
     /// Stops a worker until its lease is gone and its task with another, then lets it go on with what it believes to hold.
     pub(crate) async fn freeze_worker(&self, random: &mut StdRng) -> anyhow::Result<()> {
         let frozen = {
             let _redis = self.redis.lock().await;
-            let Some(worker) = self.busy_worker(random).await? else {
-                return Ok(());
-            };
-            self.strike(&worker, Blow::Freeze).await?;
-            worker
+            self.strike_busy(random, Blow::Freeze, |_| true).await?
         };
-        sleep(FREEZE).await;
-        kill_process(frozen.pid, Signal::CONT)?;
-        self.workers.borrow_mut().forgive(&frozen.id);
+        if let Some(frozen) = frozen {
+            sleep(FREEZE).await;
+            kill_process(frozen.pid, Signal::CONT)?;
+            self.workers.borrow_mut().forgive(&frozen.id);
+        }
         Ok(())
     }
 
@@ -159,8 +186,8 @@ impl Rig {
     ) -> anyhow::Result<()> {
         let mut redis = self.redis.lock().await;
         let is_killed = signal == Signal::KILL;
-        if is_killed && let Some(worker) = self.busy_worker(random).await? {
-            self.strike(&worker, Blow::Kill).await?;
+        if is_killed {
+            self.strike_busy(random, Blow::Kill, |_| true).await?;
         }
         let mut held = all(watch::held(redis.port).await?);
         {

@@ -13,6 +13,11 @@ use serde_json::Value;
 
 /// Enough for the notes below; the uploads stay small.
 const RATE: u32 = 8_000;
+/// Long enough to tell how fast the network is here.
+const TRIAL_SECONDS: u32 = 60;
+const SHORTEST_SECONDS: u32 = 12;
+/// A few MB; some hundred of them are uploaded.
+const LONGEST_SECONDS: u32 = 180;
 
 /// A recording, and its notes as `wtt transcribe` finds them when nothing goes wrong.
 #[derive(Debug)]
@@ -23,16 +28,27 @@ pub(crate) struct Recording {
     pub(crate) notes: Value,
 }
 
-/// Makes `count` melodies of `seconds` and transcribes them in one undisturbed process.
+/// Makes `count` melodies, each about as long as takes `cost_seconds` of one core, and transcribes them in one undisturbed process.
 pub(crate) fn recordings(
     wtt: &Path,
     folder: &Path,
     seed: u64,
     count: usize,
-    seconds: std::ops::RangeInclusive<u32>,
+    cost_seconds: f64,
 ) -> anyhow::Result<Vec<Recording>> {
     let mut random = StdRng::seed_from_u64(seed);
     fs_err::create_dir_all(folder)?;
+    let trial = folder.join("trial.wav");
+    fs_err::write(&trial, melody(&mut random, TRIAL_SECONDS))?;
+    let said = transcribe(wtt, folder, std::slice::from_ref(&trial))?;
+    let said: Value =
+        serde_json::from_slice(&said).context("wtt transcribe --json says nothing")?;
+    let factor = said["real_time_factor"]
+        .as_f64()
+        .context("no real time factor")?;
+    let middle = ((factor * cost_seconds) as u32).clamp(SHORTEST_SECONDS, LONGEST_SECONDS);
+    let seconds = middle * 2 / 3..=middle * 4 / 3;
+    println!("chaos: transcribing {count} recordings of {seconds:?} s undisturbed");
     let mut files: Vec<PathBuf> = Vec::new();
     for number in 0..count {
         let file = folder.join(format!("melody-{number}.wav"));
@@ -40,19 +56,7 @@ pub(crate) fn recordings(
         fs_err::write(&file, melody(&mut random, length))?;
         files.push(file);
     }
-    let done = Command::new(wtt)
-        .arg("transcribe")
-        .args(&files)
-        .arg("-o")
-        .arg(folder)
-        .args(["--notes", "json", "--threads", "1", "--force"])
-        .output()
-        .with_context(|| format!("cannot run {}", wtt.display()))?;
-    anyhow::ensure!(
-        done.status.success(),
-        "wtt transcribe failed: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    transcribe(wtt, folder, &files)?;
     let made: Vec<Recording> = files
         .iter()
         .map(|file| read(file))
@@ -63,6 +67,28 @@ pub(crate) fn recordings(
         "two melodies sound alike, so that a swapped result would go unnoticed"
     );
     Ok(made)
+}
+
+fn transcribe(wtt: &Path, folder: &Path, files: &[PathBuf]) -> anyhow::Result<Vec<u8>> {
+    let mut command = Command::new(wtt);
+    command
+        .arg("transcribe")
+        .args(files)
+        .args(["--json", "--threads", "1", "--force", "-o"]);
+    // A single recording takes names of files, several take a folder.
+    match files {
+        [one] => command.arg(one.with_extension("mid")),
+        _ => command.arg(folder).args(["--notes", "json"]),
+    };
+    let done = command
+        .output()
+        .with_context(|| format!("cannot run {}", wtt.display()))?;
+    anyhow::ensure!(
+        done.status.success(),
+        "wtt transcribe failed: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Ok(done.stdout)
 }
 
 fn read(file: &Path) -> anyhow::Result<Recording> {

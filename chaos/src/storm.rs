@@ -1,4 +1,4 @@
-//! When which blow falls. A worker is killed every 3 s; the other blows come in an order of the seed, each when its share of the
+//! When which blow falls. A random worker is killed every 3 s, whatever it does; the other blows come in an order of the seed, each when its share of the
 //! tasks is done, so that all of them fall while there is work. The API dies for the first time in the middle of the uploads.
 
 use std::cell::Cell;
@@ -26,6 +26,7 @@ const LONGEST: Duration = Duration::from_secs(1800);
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
+    Kill { is_supervised: bool },
     Terminate,
     Freeze,
     Pause(Duration),
@@ -43,6 +44,16 @@ impl Plan {
     /// All of them, some more than once.
     pub(crate) fn long(random: &mut StdRng) -> Self {
         let mut steps = vec![Step::Terminate; 6];
+        steps.extend(
+            [Step::Kill {
+                is_supervised: true,
+            }; 3],
+        );
+        steps.extend(
+            [Step::Kill {
+                is_supervised: false,
+            }; 3],
+        );
         steps.extend([
             Step::Freeze,
             Step::Freeze,
@@ -61,6 +72,12 @@ impl Plan {
     /// One of each that fits into a minute; the freeze, which takes longest, comes first.
     pub(crate) fn short(random: &mut StdRng) -> Self {
         let mut steps = vec![
+            Step::Kill {
+                is_supervised: true,
+            },
+            Step::Kill {
+                is_supervised: false,
+            },
             Step::Terminate,
             Step::Terminate,
             Step::Pause(Duration::from_secs(2)),
@@ -76,6 +93,7 @@ impl Plan {
     pub(crate) fn blows(&self) -> Vec<Blow> {
         let mut blows = vec![Blow::Kill, Blow::ApiKilled];
         blows.extend(self.0.iter().map(|step| match step {
+            Step::Kill { .. } => Blow::Kill,
             Step::Terminate => Blow::Term,
             Step::Freeze => Blow::Freeze,
             Step::Pause(_) => Blow::RedisPaused,
@@ -138,6 +156,9 @@ pub(crate) async fn rage(
             wait_for_share(rig, tasks * index / (plan.0.len() + 1)).await;
             tell(&format!("{step:?}"));
             match step {
+                Step::Kill { is_supervised } => {
+                    rig.kill_busy_worker(random, *is_supervised).await?
+                }
                 Step::Terminate => rig.terminate_worker(random).await?,
                 Step::Freeze => {
                     let (rig, mut random) =

@@ -29,6 +29,19 @@ impl Place {
         self.binaries.join(name)
     }
 
+    /// The same for workers: all of them share one core, so that a task takes long enough to be hit in the middle, on a machine of
+    /// any size.
+    pub(crate) fn command_on_one_core(
+        &self,
+        program: &Path,
+        log: &str,
+        niceness: u32,
+    ) -> anyhow::Result<Command> {
+        let mut command = self.command("taskset".as_ref(), log, niceness)?;
+        command.args(["-c", &first_core()]).arg(program);
+        Ok(command)
+    }
+
     /// A command that dies with this process, logs to `log`, and has no setting of whoever runs us.
     pub(crate) fn command(
         &self,
@@ -67,9 +80,25 @@ impl Place {
     }
 }
 
+/// The first core that this process may use; a container may not have number 0.
+fn first_core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or("0");
+    let number = |sign: char| !sign.is_ascii_digit();
+    allowed
+        .trim()
+        .split(number)
+        .next()
+        .unwrap_or("0")
+        .to_owned()
+}
+
 pub(crate) fn start(mut command: Command) -> anyhow::Result<Child> {
     command.spawn().context(
-        "cannot start a process through nice and setpriv (packages coreutils and util-linux)",
+        "cannot start a process through nice, setpriv and taskset (packages coreutils and util-linux)",
     )
 }
 

@@ -150,9 +150,9 @@ impl Workers {
     fn launch(&mut self) -> anyhow::Result<Bare> {
         self.started += 1;
         let id = format!("bare-{}-{:08x}", self.started, rand::random::<u32>());
-        let mut command = self
-            .place
-            .command(&self.place.binary("wtt-worker"), &id, NICE)?;
+        let mut command =
+            self.place
+                .command_on_one_core(&self.place.binary("wtt-worker"), &id, NICE)?;
         self.tell(&mut command);
         command
             .env("WTT_WORKER_ID", &id)
@@ -165,9 +165,9 @@ impl Workers {
     }
 
     fn supervise(&self) -> anyhow::Result<Child> {
-        let mut command = self
-            .place
-            .command(&self.place.binary("wtt"), "supervisor", 0)?;
+        let mut command =
+            self.place
+                .command_on_one_core(&self.place.binary("wtt"), "supervisor", 0)?;
         self.tell(&mut command);
         command
             .arg("workers")
