@@ -21,13 +21,18 @@ struct Up {
     url: String,
 }
 
-fn command(data_dir: &Path, workers: u32) -> Command {
+fn wtt() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wtt"));
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WTT_"))
     {
         command.env_remove(name);
     }
+    command
+}
+
+fn command(data_dir: &Path, workers: u32) -> Command {
+    let mut command = wtt();
     command
         .args([
             "up",
@@ -80,12 +85,7 @@ impl Up {
     }
 
     fn children(&self) -> BTreeMap<i32, String> {
-        let parent = self.pid().as_raw_nonzero().get();
-        processes()
-            .into_iter()
-            .filter(|(_, (of, _))| *of == parent)
-            .map(|(pid, (_, line))| (pid, line))
-            .collect()
+        children(self.pid())
     }
 
     async fn is_live(&self) -> bool {
@@ -100,6 +100,15 @@ impl Drop for Up {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn children(parent: Pid) -> BTreeMap<i32, String> {
+    let parent = parent.as_raw_nonzero().get();
+    processes()
+        .into_iter()
+        .filter(|(_, (of, _))| *of == parent)
+        .map(|(pid, (_, line))| (pid, line))
+        .collect()
 }
 
 /// Every living process: its parent and its command line.
@@ -232,4 +241,57 @@ async fn a_data_folder_with_a_long_name_works_too() {
     let up = Up::start(&long, 1);
     eventually("a worker runs", || up.workers().pop()).await;
     assert!(up.is_live().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_alone_are_replaced_taken_out_of_redis_and_end_with_sigterm() {
+    let redis = queue::testing::RedisServer::start();
+    let queue = queue::Queue::connect(&queue::QueueConfig::new(redis.url()))
+        .await
+        .unwrap();
+    let known = async || {
+        let seen = queue.observe(&queue::QueueName::default()).await.unwrap();
+        let names = seen.workers.into_iter().map(|worker| worker.worker);
+        names.collect::<std::collections::BTreeSet<String>>()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = wtt()
+        .args(["workers", "--workers", "2", "--threads", "1", "--redis-url"])
+        .arg(redis.url())
+        // Nobody is there: without a task nobody is asked either.
+        .args(["--api-url", "http://127.0.0.1:9", "--data-dir"])
+        .arg(dir.path())
+        .env("WTT_MODELS_DIR", dir.path().join("models"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&process);
+    let end = Instant::now() + PATIENCE;
+    let mut first = known().await;
+    while first.len() < 2 {
+        assert!(
+            Instant::now() < end,
+            "the workers do not register: {first:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        first = known().await;
+    }
+    let killed = *children(pid).keys().next().unwrap();
+    kill(killed, Signal::KILL);
+    loop {
+        let now = known().await;
+        if now.len() == 2 && now.intersection(&first).count() == 1 {
+            break;
+        }
+        assert!(Instant::now() < end, "not replaced: {first:?}, now {now:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let left: Vec<i32> = children(pid).into_keys().collect();
+    kill_process(pid, Signal::TERM).unwrap();
+    let status = eventually("it ends", || process.try_wait().unwrap()).await;
+    assert!(status.success(), "{status}");
+    let all = processes();
+    assert!(left.iter().all(|pid| !all.contains_key(pid)));
+    assert!(known().await.is_empty(), "workers are left in Redis");
 }
