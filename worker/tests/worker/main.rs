@@ -10,5 +10,10 @@ mod hand_in;
 mod leases;
 mod logs;
 mod network;
+mod recordings;
 mod results;
 mod stage;
+
+#[path = "../../../api/tests/it/bad_input/sounds.rs"]
+#[expect(dead_code, reason = "the uploads' tests make more kinds of it")]
+mod sounds;

@@ -121,7 +121,7 @@ impl Stage {
 
     pub(crate) async fn enqueue(&self, id: &str, lease: Duration, payload: TaskPayload) -> TaskId {
         let id = TaskId::parse(id).unwrap();
-        let mut task = NewTask::new(id.clone(), "stub", payload, 10_000);
+        let mut task = NewTask::new(id.clone(), payload.model.clone(), payload, 10_000);
         task.lease_ms = lease.as_millis() as u64;
         assert!(matches!(
             self.queue.enqueue(&task).await.unwrap(),
