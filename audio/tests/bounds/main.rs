@@ -1,10 +1,6 @@
 //! Recordings that are traps: small files that decode to weeks, covers larger than the music, headers that lie. However they
 //! end, they end soon and in little memory. One test, because it counts what the whole process allocates.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test may stop at the first surprise, and says what it saw"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Cursor;

@@ -195,7 +195,7 @@ async fn every_recording_is_taken_or_refused_by_its_header() {
     );
     // 200 MB have to be written; nothing is decoded.
     assert!(slowest.0 < Duration::from_secs(20), "{slowest:?}");
-    eprintln!("{} recordings, slowest {slowest:?}", cases.len());
+    println!("{} recordings, slowest {slowest:?}", cases.len());
 }
 
 /// Uploads under a name and type that lie, and removes again what is taken.

@@ -1,5 +1,9 @@
 //! Bad input: one table over every route, each row with its status and code. All rows that are wrong are told together, and
 //! after the table nothing may be lost, stored or queued that was not before.
+#![expect(
+    clippy::print_stdout,
+    reason = "the table tells its size, and itself to whoever asks"
+)]
 
 mod audio;
 mod bodies;
@@ -77,7 +81,7 @@ async fn every_wrong_request_has_its_answer_and_changes_nothing(database: Databa
         rows.len(),
         wrong.join("\n")
     );
-    eprintln!("{} rows, each answered as the table says", rows.len());
+    println!("{} rows, each answered as the table says", rows.len());
 }
 
 /// The keys of refused requests are free again, the claim still holds, and everything can be removed: nothing is left then.
@@ -121,12 +125,12 @@ fn show(row: &Row, answer: &Result<Answer, String>) {
                 .as_str()
                 .or(said["error"].as_str())
                 .unwrap_or_default();
-            eprintln!(
+            println!(
                 "{} | {:.60} | {} {} | {detail:.200}",
                 row.route, row.name, answer.status, said["code"]
             );
         }
-        Err(error) => eprintln!("{} | {:.60} | {error}", row.route, row.name),
+        Err(error) => println!("{} | {:.60} | {error}", row.route, row.name),
     }
 }
 
