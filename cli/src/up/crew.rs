@@ -81,16 +81,16 @@ pub(crate) async fn workers(args: CrewArgs) -> anyhow::Result<()> {
     let mut asked = Asked::listen()?;
     let running = tokio::select! {
         running = start(args) => running?,
-        () = asked.to_stop() => return Ok(()),
+        () = asked.again() => return Ok(()),
     };
-    asked.to_stop().await;
+    asked.again().await;
     ui::note(
         "stopping; running transcriptions are handed back (press Ctrl-C again to leave at once)",
     );
     tokio::select! {
         () = running.0.stop() => Ok(()),
         // The children end with this process.
-        () = asked.to_stop() => std::process::exit(130),
+        () = asked.again() => std::process::exit(130),
     }
 }
 

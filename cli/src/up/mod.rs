@@ -143,11 +143,11 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<()> {
     let mut asked = Asked::listen()?;
     let mut running = tokio::select! {
         running = start(args) => running?,
-        () = asked.to_stop() => return Ok(()),
+        () = asked.again() => return Ok(()),
     };
     ui::line(welcome(&running.api_url, &running.data_dir));
     let failure = tokio::select! {
-        () = asked.to_stop() => None,
+        () = asked.again() => None,
         error = running.failed() => Some(error),
     };
     ui::note(
@@ -156,7 +156,7 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<()> {
     tokio::select! {
         stopped = running.stop() => failure.map_or(stopped, Err),
         // The children end with this process.
-        () = asked.to_stop() => std::process::exit(130),
+        () = asked.again() => std::process::exit(130),
     }
 }
 
@@ -174,7 +174,7 @@ impl Asked {
         })
     }
 
-    async fn to_stop(&mut self) {
+    async fn again(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
