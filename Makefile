@@ -64,8 +64,8 @@ chaos-short: models ## the same in a minute: SQLite, few tasks, one of each faul
 	@target/release/chaos --short --tasks 40 $(ARGS)
 
 soak: ## random histories of the queue on a real Redis: make soak STEPS=1000000 (QUEUE_TEST_SEED repeats a run)
-	@echo "soak: cargo test --release -p queue --test histories -- --ignored soak"
-	@STEPS=$(STEPS) cargo test --release -p queue --test histories $(LOCKED) -- --ignored --nocapture soak
+	@echo "soak: cargo test --release -p queue --test histories -- soak"
+	@STEPS=$(STEPS) cargo test --release -p queue --test histories $(LOCKED) -- --nocapture soak
 
 parity: models ## compare with the published package, live: make parity MODEL=harmonica:small FILES="a.wav b.flac"
 	@MODEL=$(MODEL) scripts/parity/run.sh $(FILES)

@@ -318,8 +318,10 @@ fn help_names_every_command_and_the_exit_codes() {
             "{own}"
         );
     }
+    // The command that `wtt up` starts its children with is nobody else's.
+    let internal = |line: &str| line.trim_start().starts_with("worker ");
     assert!(
-        help.contains("Exit codes:") && !help.contains("worker"),
+        help.contains("Exit codes:") && !help.lines().any(internal),
         "{help}"
     );
 }
