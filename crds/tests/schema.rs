@@ -1,6 +1,9 @@
 //! What the API server will hold objects against, tried without one: sizes, structure, rules and columns.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests: what it cannot unwrap fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: what it cannot unwrap fails the test"
+)]
 
 use crds::{CustomResourceDefinition, TranscriptionJob, WorkerPool, definitions};
 use serde_json::{Value, json};
