@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::{ApiError, Code};
 use crate::heads::{Bounded, HeadTooLong, Heads};
+use crate::pace::Paced;
 
 #[derive(Debug, FromRequest)]
 #[from_request(via(axum::Json), rejection(ApiError))]
@@ -49,7 +50,7 @@ impl<S: Send + Sync> FromRequest<S> for Multipart {
         }
         let request = match boundary(request.headers()) {
             Some(boundary) => request.map(|body| {
-                let inner = body.into_data_stream();
+                let inner = Paced::new(body.into_data_stream());
                 let heads = Heads::new(&boundary);
                 Body::from_stream(Bounded { inner, heads })
             }),

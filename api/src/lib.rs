@@ -20,6 +20,7 @@ mod metrics;
 #[doc(hidden)]
 pub mod models;
 pub mod objects;
+mod pace;
 mod problems;
 mod router;
 mod seed;

@@ -11,6 +11,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// What a connection may hold unread, and with it the longest head of a request. Many uploads at once must stay small.
+const READ_BUFFER_BYTES: usize = 128 * 1024;
 const PAUSE_AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
 
 /// Times of one listener.
@@ -33,6 +35,7 @@ pub(crate) async fn serve(
     builder
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(READ_BUFFER_BYTES)
         .header_read_timeout(times.header);
     builder
         .http2()

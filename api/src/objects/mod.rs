@@ -117,6 +117,14 @@ impl Objects {
         Ok(())
     }
 
+    /// What an upload holds in memory is a few of these. A folder takes any size; the smallest that S3 takes is 5 MiB.
+    fn part_bytes(&self) -> usize {
+        match self.folder {
+            Some(_) => 256 * 1024,
+            None => 5 * 1024 * 1024,
+        }
+    }
+
     /// Starts a streamed upload; nothing is visible before `finish`, and dropping the writer leaves nothing behind.
     pub async fn writer(&self, key: ObjectKey<'_>) -> Result<Writer, Error> {
         let path = self.path(&key.to_string());
@@ -126,7 +134,10 @@ impl Objects {
             .await
             .map_err(fail("start", key))?;
         Ok(Writer {
-            upload: Some(WriteMultipart::new(upload)),
+            upload: Some(WriteMultipart::new_with_chunk_size(
+                upload,
+                self.part_bytes(),
+            )),
             key: key.to_string(),
         })
     }

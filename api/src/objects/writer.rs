@@ -5,7 +5,7 @@ use object_store::WriteMultipart;
 
 use super::Error;
 
-const PARTS_IN_FLIGHT: usize = 4;
+const PARTS_IN_FLIGHT: usize = 3;
 
 /// An upload in progress. Dropped without `finish`, it takes back what it has stored.
 pub struct Writer {
@@ -26,7 +26,8 @@ impl Writer {
                 .wait_for_capacity(PARTS_IN_FLIGHT)
                 .await
                 .map_err(failed)?;
-            upload.put(bytes);
+            // Copied: a piece of a connection's buffer would keep the whole of it.
+            upload.write(&bytes);
         }
         Ok(())
     }
