@@ -105,15 +105,17 @@ pub(crate) async fn receive(
             format!("the file {filename:?} is empty"),
         ));
     }
-    writer.finish().await?;
-    let sha256 = hex::encode(hash.finalize());
-    Ok(Received {
+    let received = Received {
         filename,
         bytes,
-        sha256,
+        sha256: hex::encode(hash.finalize()),
         id: id.to_owned(),
         state: Some(state.clone()),
-    })
+    };
+    // A client that hangs up now does not stop the store: the object appears all the same, and the guard, dropped behind it in
+    // this task, takes it away again.
+    let finish = async move { writer.finish().await.map(|()| received) };
+    Ok(tokio::spawn(finish).await.map_err(ApiError::internal)??)
 }
 
 /// Counts and hashes a field without storing it: for a repeated request whose answer is known.
