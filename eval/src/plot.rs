@@ -51,21 +51,105 @@ pub(crate) fn svg(results: &[Result]) -> String {
         "<text x=\"14\" y=\"{0}\" text-anchor=\"middle\" fill=\"#222222\" transform=\"rotate(-90 14 {0})\">onset F-measure</text>\n",
         (TOP + HEIGHT - BOTTOM) / 2.0
     );
-    for result in results {
-        let (cx, cy) = (x(result.times_real_time), y(result.onset.mean));
-        // Labels of points near the right edge stand to their left.
-        let (label, anchor) = if cx > WIDTH * 0.7 {
-            (cx - 10.0, "end")
-        } else {
-            (cx + 10.0, "start")
-        };
+    let points: Vec<(f64, f64)> = results
+        .iter()
+        .map(|result| (x(result.times_real_time), y(result.onset.mean)))
+        .collect();
+    let mut taken: Vec<Area> = points
+        .iter()
+        .map(|(cx, cy)| Area::around(*cx, *cy))
+        .collect();
+    for (result, (cx, cy)) in results.iter().zip(&points) {
+        let text = name(&result.model);
+        let label = Area::beside(*cx, *cy, text, &taken);
         svg += &format!(
-            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#1f5fa8\" stroke-width=\"2\"/><circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"5\" fill=\"#1f5fa8\"/><text x=\"{label:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"#111111\">{}</text>\n",
+            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#1f5fa8\" stroke-width=\"2\"/><circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"5\" fill=\"#1f5fa8\"/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#111111\">{text}</text>\n",
             y(result.onset.low),
             y(result.onset.high),
-            cy - 8.0,
-            name(&result.model)
+            label.left,
+            label.bottom - 4.0
         );
+        taken.push(label);
     }
     svg + "</svg>\n"
+}
+
+/// What a point or a label covers.
+#[derive(Clone, Copy)]
+struct Area {
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+impl Area {
+    const LETTER_WIDTH: f64 = 7.4;
+    const LINE_HEIGHT: f64 = 17.0;
+
+    fn around(cx: f64, cy: f64) -> Area {
+        Area {
+            left: cx - 7.0,
+            right: cx + 7.0,
+            top: cy - 7.0,
+            bottom: cy + 7.0,
+        }
+    }
+
+    /// The first place around a point where its label covers nothing and stays within the drawing.
+    fn beside(cx: f64, cy: f64, text: &str, taken: &[Area]) -> Area {
+        let width = text.chars().count() as f64 * Self::LETTER_WIDTH;
+        let rows = [0.0, -18.0, 18.0, -34.0, 34.0];
+        let places = rows
+            .iter()
+            .flat_map(|row| [(cx + 11.0, *row), (cx - 11.0 - width, *row)]);
+        let boxes: Vec<Area> = places
+            .map(|(left, row)| {
+                let middle = cy + row;
+                Area {
+                    left,
+                    right: left + width,
+                    top: middle - Self::LINE_HEIGHT / 2.0,
+                    bottom: middle + Self::LINE_HEIGHT / 2.0,
+                }
+            })
+            .collect();
+        let free = |place: &&Area| {
+            place.left > LEFT
+                && place.right < WIDTH
+                && place.top > 0.0
+                && !taken.iter().any(|other| {
+                    place.left < other.right
+                        && other.left < place.right
+                        && place.top < other.bottom
+                        && other.top < place.bottom
+                })
+        };
+        boxes.iter().find(free).copied().unwrap_or(boxes[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_points_that_lie_together_do_not_cover_each_other() {
+        let mut taken = vec![
+            Area::around(400.0, 100.0),
+            Area::around(405.0, 110.0),
+            Area::around(410.0, 95.0),
+        ];
+        for (cx, cy) in [(400.0, 100.0), (405.0, 110.0), (410.0, 95.0)] {
+            let label = Area::beside(cx, cy, "harmonica:medium", &taken);
+            let covered = taken.iter().any(|other| {
+                label.left < other.right
+                    && other.left < label.right
+                    && label.top < other.bottom
+                    && other.top < label.bottom
+            });
+            assert!(!covered);
+            taken.push(label);
+        }
+    }
 }
