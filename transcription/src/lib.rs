@@ -14,7 +14,9 @@ mod guard;
 pub mod harmonica;
 mod midi;
 pub mod network;
+pub mod precision;
 pub mod registry;
+pub mod transkun;
 
 pub use device::DeviceChoice;
 pub use engine::{
@@ -22,6 +24,7 @@ pub use engine::{
 };
 pub use error::Error;
 pub use midi::midi;
+pub use precision::Precision;
 
 /// Every network that this build knows, by the name that users write.
 pub const MODELS: &[&str] = &[
@@ -31,4 +34,5 @@ pub const MODELS: &[&str] = &[
     "harmonica:medium",
     "harmonica:large",
     "harmonica:x-large",
+    transkun::NAME,
 ];

@@ -6,7 +6,8 @@
 //!   free rows, and emits outputs in any order. A one-shot network pulls one batch and returns.
 //! * [`Song`]: one song's decoding state on the host. Gets its outputs in song order; may ask for one more device row.
 
-use crate::Error;
+use crate::precision::Precision;
+use crate::{DeviceChoice, Error};
 
 /// Says which song and which place in it a segment or an output belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,10 +18,35 @@ pub struct Ticket {
 
 /// Prepared segments of the songs that wait, fairly mixed.
 pub trait Feed<S> {
-    /// At most `rows` segments, one song after the other in turn; empty when none is ready now.
+    /// At most `rows` segments, one song after the other in turn; empty when none is ready now, or when another network's songs
+    /// have waited long enough: then finish what is under way and return.
+    ///
+    /// In a run [for parity](Feed::parity) a pull hands out the rows of one group, whatever `rows` says: at most [`Network::GROUP`],
+    /// all of one song, and the same ones in the same places whatever else waits.
     fn pull(&mut self, rows: usize) -> Vec<(Ticket, S)>;
+
     /// Whether the song's rows may be dropped: to be looked at between steps.
     fn cancelled(&self, ticket: Ticket) -> bool;
+
+    /// Whether this run is for songs whose numbers must not depend on their neighbours. Then each group is computed as a batch of its
+    /// own of exactly [`Network::GROUP`] rows: missing ones are padded with empty rows, finished or cancelled ones stay as dead
+    /// rows until the group is done, and a row never moves. Several groups may be resident at once, each for itself.
+    /// A network whose rows are computed one by one has nothing to pad.
+    fn parity(&self) -> bool {
+        false
+    }
+
+    /// Takes back rows that were pulled and are not emitted, because a step failed or there is no memory for so many. They come again:
+    /// after an out-of-memory in smaller batches, after another failure one song at a time, so that only the song that cannot
+    /// be done fails. Rows that are under way and not given back when `run` fails are failed with it.
+    fn give_back(&mut self, rows: Vec<(Ticket, S)>) {
+        drop(rows);
+    }
+
+    /// To be asked before each step on the device: fails where a test wants that step to fail.
+    fn before_step(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Takes outputs as they become ready.
@@ -47,7 +73,24 @@ pub trait Network {
     /// One device row's output, on the host.
     type Output: Send + 'static;
 
-    /// Works until the feed has nothing ready. An error fails the songs whose rows were pulled and not emitted.
+    /// Rows of a group under parity: small, because a song's last group is padded to it.
+    const GROUP: usize = 8;
+
+    /// What it computes in when the process was started with `asked`; goes into the provenance. A network that answers
+    /// [`Precision::Bf16`] is run under libtorch's autocast and brings its outputs back to float32 itself.
+    fn precision(asked: Precision, device: DeviceChoice) -> Precision
+    where
+        Self: Sized,
+    {
+        asked.without_bf16(device)
+    }
+
+    /// How many rows it works on at once: songs prepare about twice as many ahead.
+    fn rows(&self) -> usize {
+        8
+    }
+
+    /// Works until the feed has nothing ready. An error fails the songs whose rows were pulled, not emitted and not given back.
     fn run(
         &mut self,
         feed: &mut dyn Feed<Self::Segment>,
@@ -65,7 +108,8 @@ pub trait Song: Send + 'static {
         &self,
         recording: audio::Recording,
     ) -> Result<Box<dyn Segments<Segment = Self::Segment>>, Error>;
-    /// Takes the next output in song order; a returned segment goes to the device once more and its output comes back here.
+    /// Takes the next output in song order; a returned segment goes to the device once more and its output comes back here. It comes
+    /// after the outputs of whatever was prepared before it was asked for, which is a matter of time: notes must not depend on it.
     fn notes(&mut self, output: Self::Output) -> Result<Option<Self::Segment>, Error>;
     /// Everything was seen: the song's notes.
     fn finish(&mut self) -> Result<Decoded, Error>;
