@@ -4,8 +4,8 @@ The autocast is why: with it the package's own notes change with the number of t
 """
 
 import contextlib
+import copy
 import dataclasses
-import math
 
 import numpy as np
 import torch
@@ -46,6 +46,29 @@ class Package:
             found = self.model.activations(samples, 16000)
         return {name: np.ascontiguousarray(values.T, dtype=np.float32) for name, values in found.items()}
 
+    def exact_maps(self, spectrum, frames):
+        """The same network in float64 on its own float32 spectrum, for the chunks that these frames lie in: what rounding did to either side.
+
+        Gives the frames, and {map: [frames, pitches]}.
+        """
+        network = copy.deepcopy(self.model.model).double()
+        chunk, keep, margin = 156, 78, 39
+        padded = np.zeros(((max(1, -(-len(spectrum) // keep)) + 1) * keep, spectrum.shape[1]))
+        padded[margin : margin + len(spectrum)] = spectrum
+        kept, found = [], {name: [] for name in ("onset", "sustain", "velocity")}
+        for first in sorted({frame // keep * keep for frame in frames}):
+            inputs = torch.from_numpy(np.ascontiguousarray(padded[first : first + chunk].T))[None, None]
+            with torch.inference_mode():
+                planes = network.trunk(network.down(network.frontend(network.stem(inputs))))
+                sequences = planes[0].permute(1, 2, 0)
+                for name, values in found.items():
+                    head = network.heads[name]
+                    logits = head.linear(head.lstm(sequences)[0])[..., 0]
+                    values.append(torch.sigmoid(logits).T[margin : margin + keep].numpy())
+            kept.extend(range(first, first + keep))
+        inside = [at for at, frame in enumerate(kept) if frame < len(spectrum)]
+        return [kept[at] for at in inside], {name: np.concatenate(values)[inside] for name, values in found.items()}
+
     def notes(self, maps):
         found = decoding.decode(
             maps["onset"].T,
@@ -82,20 +105,35 @@ def _no_autocast():
         torch.autocast = real
 
 
-def margin_of(note, maps, onset_threshold, frame_threshold):
-    """How near to its edge the nearest value lies that decides this note on these maps, and what it is."""
-    pitch = note.pitch - 21
-    onset, sustain, velocity = (maps[name][:, pitch].astype(np.float64) for name in ("onset", "sustain", "velocity"))
-    frames = len(onset)
-    onset_edge, sustain_edge = float(np.float32(onset_threshold)), float(np.float32(frame_threshold))
-    margins = []
-    for frame in (note.start_frame, note.end_frame):
-        for at in range(max(frame - 1, 0), min(frame + 2, frames)):
-            margins.append((abs(onset[at] - onset_edge), f"onset at frame {at}"))
-            if at + 1 < frames and max(onset[at], onset[at + 1]) >= onset_edge - 1e-4:
-                margins.append((abs(onset[at] - onset[at + 1]), f"onsets of frames {at} and {at + 1}"))
-    for at in range(note.start_frame + 1, min(note.end_frame + 1, frames)):
-        margins.append((abs(sustain[at] - sustain_edge), f"sustain at frame {at}"))
-    loudness = velocity[min(note.start_frame, frames - 1)] * 127
-    margins.append((abs(loudness - math.floor(loudness) - 0.5) / 127, "velocity"))
-    return min(margins)
+def decisions(maps, pitch, onset_threshold, frame_threshold):
+    """Every comparison that decoding makes on one pitch: its name, how each frame comes out, and how far its value lies from the edge."""
+    onset, sustain, velocity = (maps[name][:, pitch - 21].astype(np.float32) for name in ("onset", "sustain", "velocity"))
+    onset_edge, sustain_edge = np.float32(onset_threshold), np.float32(frame_threshold)
+    before, after = np.append(np.float32(-1), onset[:-1]), np.append(onset[1:], np.float32(-1))
+    loudness = velocity * np.float32(127)
+    wide = lambda values: values.astype(np.float64)
+    return [
+        ("onset against its threshold", onset >= onset_edge, np.abs(wide(onset) - float(onset_edge))),
+        ("onset against the frame before", onset >= before, np.abs(wide(onset) - before)),
+        ("onset against the frame after", onset > after, np.abs(wide(onset) - after)),
+        ("sustain against its threshold", sustain >= sustain_edge, np.abs(wide(sustain) - float(sustain_edge))),
+        ("velocity against the next whole number", np.rint(loudness), np.abs(wide(loudness) - np.floor(wide(loudness)) - 0.5) / 127),
+    ]
+
+
+def deciding(note, theirs, ours, onset_threshold, frame_threshold):
+    """What comes out differently on the two sides' maps within reach of a note: [(how far the package's value lies from its edge, what)].
+
+    The onset's comparisons with its neighbours matter only where both values could be a peak; the velocity only at the first frame.
+    """
+    pairs = zip(decisions(theirs, note.pitch, onset_threshold, frame_threshold), decisions(ours, note.pitch, onset_threshold, frame_threshold))
+    peaks = np.maximum(theirs["onset"][:, note.pitch - 21], ours["onset"][:, note.pitch - 21]) >= onset_threshold
+    found = []
+    for (what, one, margins), (_, other, _) in pairs:
+        frames = range(max(note.start_frame - 1, 0), min(note.end_frame + 2, len(margins)))
+        if what.startswith("velocity"):
+            frames = [note.start_frame]
+        for at in frames:
+            if one[at] != other[at] and (peaks[at] or not what.startswith("onset against the")):
+                found.append((float(margins[at]), f"{what}, frame {at}"))
+    return found
