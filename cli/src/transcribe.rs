@@ -99,7 +99,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let engine = Engine::start(EngineConfig {
         device: args.device,
         threads: args.threads,
-        models,
+        ..EngineConfig::new(models)
     })?;
     let mut code = ExitCode::SUCCESS;
     for plan in &plans {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::Error;
+use crate::{Error, shim};
 
 /// A device by its user's name: `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,11 +50,6 @@ impl DeviceChoice {
             reason,
         };
         load_cuda().map_err(unavailable)?;
-        if std::env::var("NVIDIA_TF32_OVERRIDE").as_deref() != Ok("0") {
-            tracing::warn!(
-                "TF32 is on: single notes may shift by a frame; set NVIDIA_TF32_OVERRIDE=0 for exact float32"
-            );
-        }
         if !tch::Cuda::is_available() {
             return Err(unavailable(
                 "libtorch sees no GPU; is the driver installed and the card given to this process?"
@@ -67,8 +62,52 @@ impl DeviceChoice {
                 "there are {count} GPUs here, numbered from 0"
             )));
         }
+        // libtorch's own default lets convolutions use it; single notes would shift by a frame.
+        allow_tf32(false);
         Ok(tch::Device::Cuda(index))
     }
+}
+
+/// Whether GPU products of float32 may be shortened to TF32, in this whole process. Whoever wants it says so after opening the device.
+pub fn allow_tf32(allow: bool) {
+    if !shim::allow_tf32(allow) || shim::tf32_allowed() != Some(allow) {
+        tracing::error!(allow, "libtorch does not let TF32 be switched; results may not be exact");
+    }
+    // NVIDIA's own libraries obey this over what libtorch asks of them.
+    if !allow && std::env::var("NVIDIA_TF32_OVERRIDE").as_deref() == Ok("1") {
+        tracing::error!("NVIDIA_TF32_OVERRIDE=1 forces TF32: results are not exact; unset it");
+    }
+}
+
+/// Bytes that could still be had: on a GPU of its memory, on the CPU of the machine's, or of what a container may take.
+/// `None`: nobody says.
+pub fn free_memory(device: tch::Device) -> Option<u64> {
+    match device {
+        tch::Device::Cuda(index) => shim::free_on_gpu(index),
+        _ => [meminfo(), cgroup()].into_iter().flatten().min(),
+    }
+}
+
+/// Gives what libtorch holds on a GPU without using it back, so that other shapes fit.
+pub fn empty_cache(device: tch::Device) {
+    if matches!(device, tch::Device::Cuda(_)) && !shim::empty_cache() {
+        tracing::warn!("the GPU's unused memory could not be given back");
+    }
+}
+
+fn meminfo() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Version 2; a process that is in no limited group is limited by the machine alone.
+fn cgroup() -> Option<u64> {
+    let read = |name: &str| std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(name)).ok();
+    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
+    let used: u64 = read("memory.current")?.trim().parse().ok()?;
+    Some(limit.saturating_sub(used))
 }
 
 /// Where libtorch_cuda.so may lie: named by the user, beside an image's `lib/`, in the work tree.
@@ -122,7 +161,7 @@ fn load_cuda() -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::DeviceChoice;
+    use super::{DeviceChoice, free_memory};
 
     #[test]
     fn devices_parse_by_name() {
@@ -131,6 +170,15 @@ mod tests {
         assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
         for wrong in ["gpu", "cuda:x", "cpu:1", ""] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn free_memory_is_told_where_there_is_such_a_device() {
+        let before = free_memory(tch::Device::Cpu).unwrap();
+        assert!(before > 64 << 20, "{before}");
+        if !tch::Cuda::is_available() {
+            assert_eq!(free_memory(tch::Device::Cuda(0)), None);
         }
     }
 }

@@ -73,8 +73,9 @@ pub trait Network {
     /// One device row's output, on the host.
     type Output: Send + 'static;
 
-    /// Rows of a group under parity: small, because a song's last group is padded to it.
-    const GROUP: usize = 8;
+    /// Rows of a group under parity: small, because a song's last group is padded to it. One: each row is a batch of its own, with
+    /// nothing to pad.
+    const GROUP: usize = 1;
 
     /// What it computes in when the process was started with `asked`; goes into the provenance. A network that answers
     /// [`Precision::Bf16`] is run under libtorch's autocast and brings its outputs back to float32 itself.

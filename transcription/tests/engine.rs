@@ -212,12 +212,7 @@ fn a_cancelled_song_ends_as_cancelled() {
 fn a_missing_model_is_said_with_its_cure() {
     let empty = tempfile::tempdir().unwrap();
     let models = transcription::registry::Store::new(empty.path());
-    let engine = Engine::start(transcription::EngineConfig {
-        device: transcription::DeviceChoice::Cpu,
-        threads: 0,
-        models,
-    })
-    .unwrap();
+    let engine = Engine::start(transcription::EngineConfig::new(models)).unwrap();
     let error = finish(
         &engine,
         Song {

@@ -181,7 +181,7 @@ fn the_packages_maps_and_the_whole_way_give_its_notes() {
 
     let chunks = all_chunks();
     let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
-    let maps = maps_of(&own(Isa::here(), 2).forward(&chunks), maps.frames());
+    let maps = maps_of(&own(Isa::detect(), 2).forward(&chunks), maps.frames());
     let ours = rows(&decode(&maps, thresholds.onset, thresholds.frame));
     let different = ours
         .iter()
@@ -270,9 +270,8 @@ fn recordings_of_any_rate_and_length_become_chunks() {
 fn the_engine_says_what_is_missing_and_what_is_wrong() {
     let empty = tempfile::tempdir().unwrap();
     let engine = transcription::Engine::start(transcription::EngineConfig {
-        device: transcription::DeviceChoice::Cpu,
         threads: 1,
-        models: transcription::registry::Store::new(empty.path()),
+        ..transcription::EngineConfig::new(transcription::registry::Store::new(empty.path()))
     })
     .unwrap();
     let say = |model: &str, options: serde_json::Value| {
@@ -303,8 +302,8 @@ fn the_engine_says_what_is_missing_and_what_is_wrong() {
 fn neighbours_and_threads_change_no_bit() {
     let chunk = all_chunks().swap_remove(0);
     let silence = vec![0f32; BINS * CHUNK];
-    let alone = own(Isa::here(), 1).forward(&[&chunk]);
-    let model = own(Isa::here(), 3);
+    let alone = own(Isa::detect(), 1).forward(&[&chunk]);
+    let model = own(Isa::detect(), 3);
     for batch in [
         vec![&chunk[..], &silence, &chunk, &chunk],
         vec![&silence, &silence, &silence, &silence, &chunk],

@@ -37,6 +37,20 @@ pub struct Config {
     #[arg(long, env = "WTT_DEVICE", default_value = "cpu")]
     pub device: String,
 
+    /// In what the networks compute: f32 reproduces the reference, tf32 and bf16 are quicker on a GPU and shift single notes.
+    #[arg(long, env = "WTT_PRECISION", default_value = "f32", value_name = "f32|tf32|bf16")]
+    pub precision: String,
+
+    /// Reproduce the reference packages, their quirks included, and compute each song in groups of its own, so that no bit of its
+    /// notes depends on what runs beside it. Slower.
+    #[arg(long, env = "WTT_PARITY", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true")]
+    pub parity: bool,
+
+    /// For tests: steps of the device that fail, such as oom@3,error@7,sticky@9.
+    #[arg(long, env = "WTT_INJECT_FAULTS", default_value = "", hide = true)]
+    pub inject_faults: String,
+
     /// CPU threads of the networks, 0 = all cores. Give each worker of a machine its share, or they slow each other down.
     #[arg(long, env = "WTT_THREADS", default_value_t = 0)]
     pub threads: usize,

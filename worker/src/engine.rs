@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use transcription::registry::Store;
-use transcription::{DeviceChoice, Engine, EngineConfig, SongEvent};
+use transcription::{DeviceChoice, Engine, EngineConfig, Faults, Precision, SongEvent};
 
 use crate::transcriber::{Failure, Finished, Song, Transcriber};
 use crate::{Config, Control};
@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct EngineTranscriber {
     engine: Engine,
     models: Vec<String>,
+    parity: bool,
 }
 
 impl EngineTranscriber {
@@ -25,6 +26,20 @@ impl EngineTranscriber {
         let device: DeviceChoice = config.device.parse().map_err(|reason| {
             anyhow::anyhow!("--device {:?} cannot be used: {reason}", config.device)
         })?;
+        let precision: Precision = config
+            .precision
+            .parse()
+            .map_err(|reason| anyhow::anyhow!("--precision cannot be used: {reason}"))?;
+        let faults: Faults = config
+            .inject_faults
+            .parse()
+            .map_err(|reason| anyhow::anyhow!("--inject-faults cannot be used: {reason}"))?;
+        if config.parity && precision != Precision::F32 {
+            anyhow::bail!("--parity needs --precision f32: only float32 reproduces the reference");
+        }
+        if precision != Precision::F32 && device == DeviceChoice::Cpu {
+            tracing::warn!(%precision, "processors are given float32 whatever is asked; results say so");
+        }
         let store = Store::new(config.models_dir.clone().unwrap_or_else(Store::default_dir));
         let models: Vec<String> = store
             .list()
@@ -45,16 +60,24 @@ impl EngineTranscriber {
         let engine = Engine::start(EngineConfig {
             device,
             threads: config.threads,
-            models: store,
+            precision,
+            faults,
+            ..EngineConfig::new(store)
         })
         .context("cannot start the network's engine")?;
         tracing::info!(
             device = engine.device(),
             threads = config.threads,
+            %precision,
+            parity = config.parity,
             ?models,
             "engine started"
         );
-        Ok(EngineTranscriber { engine, models })
+        Ok(EngineTranscriber {
+            engine,
+            models,
+            parity: config.parity,
+        })
     }
 }
 
@@ -85,7 +108,7 @@ impl Transcriber for EngineTranscriber {
             model: song.model,
             options: song.options,
             limits,
-            parity: false,
+            parity: self.parity,
         });
         let mut told = false;
         loop {
@@ -124,6 +147,7 @@ impl From<transcription::Finished> for Finished {
             transcript: finished.transcript,
             audio_seconds: finished.audio_seconds,
             busy: finished.busy,
+            device_time: finished.device_time,
             warnings: finished.warnings,
             model_digest: finished.model_digest,
             device: finished.device,

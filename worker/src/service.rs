@@ -97,6 +97,7 @@ impl Result {
             transcript,
             audio_seconds,
             busy,
+            device_time,
             warnings,
             model_digest,
             device,
@@ -105,6 +106,7 @@ impl Result {
         let report = json!({
             "audio_ms": (audio_seconds * 1000.0).round().max(0.0) as u64,
             "busy_ms": busy.as_millis() as u64,
+            "device_ms": device_time.as_millis() as u64,
             "wall_ms": wall.as_millis() as u64,
             "device": device,
             "model": model,

@@ -42,6 +42,8 @@ pub struct Finished {
     pub audio_seconds: f64,
     /// This song's share of the time that the device was busy.
     pub busy: Duration,
+    /// Its share of the time in which its network ran.
+    pub device_time: Duration,
     pub warnings: Vec<String>,
     pub model_digest: String,
     pub device: String,

@@ -23,9 +23,8 @@ pub(super) fn run(threads: usize) -> anyhow::Result<ExitCode> {
     let model = Model::load(&models.installed(NAME)?.file, DeviceChoice::Cpu.open()?)?;
     // Sets the number of threads for the stages too.
     let engine = Engine::start(EngineConfig {
-        device: DeviceChoice::Cpu,
         threads,
-        models,
+        ..EngineConfig::new(models)
     })?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};
-use transcription::harmonica::{Chunks, Harmonica, Loaded};
+use transcription::harmonica::{Chunks, Harmonica, Loaded, constant_q};
 use transcription::registry::Store;
 use transcription::{DeviceChoice, Engine, EngineConfig, Song, SongEvent};
 
@@ -81,27 +81,33 @@ pub(super) fn dump(args: &Dump) -> anyhow::Result<ExitCode> {
 pub(super) fn bench(args: &Bench) -> anyhow::Result<ExitCode> {
     let network = load(&args.model, DeviceChoice::Cpu, args.threads, false)?;
     let engine = Engine::start(EngineConfig {
-        device: DeviceChoice::Cpu,
         threads: args.threads,
-        models: Store::new(Store::default_dir()),
+        ..EngineConfig::new(Store::new(Store::default_dir()))
     })?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let path = Path::new(&line);
-        let answer = round(&network, &engine, &args.model, path).with_context(|| line.clone())?;
+        let answer = round(&network, &engine, args, path).with_context(|| line.clone())?;
         ui::line(answer.to_string());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The stages one after the other, then the whole way through the engine, where they overlap.
-fn round(network: &Loaded, engine: &Engine, model: &str, path: &Path) -> anyhow::Result<Value> {
+fn round(network: &Loaded, engine: &Engine, args: &Bench, path: &Path) -> anyhow::Result<Value> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if args.threads == 0 {
+        cores
+    } else {
+        args.threads
+    };
     let begun = Instant::now();
     let samples = chunks(path)?.samples()?;
     let decode = begun.elapsed().as_secs_f64();
 
     let begun = Instant::now();
     let cut = Chunks::of_samples(&samples);
+    let frames = cut.last().and_then(|chunk| chunk.song_frames);
     let spectrum = begun.elapsed().as_secs_f64();
 
     let begun = Instant::now();
@@ -116,7 +122,7 @@ fn round(network: &Loaded, engine: &Engine, model: &str, path: &Path) -> anyhow:
     let submission = engine.submit(Song {
         source: Box::new(fs_err::File::open(path)?.into_file()),
         extension: None,
-        model: model.to_owned(),
+        model: args.model.clone(),
         options: Map::new(),
         limits: audio::Limits {
             max_seconds: None,
@@ -136,7 +142,12 @@ fn round(network: &Loaded, engine: &Engine, model: &str, path: &Path) -> anyhow:
         "the stages give {counted} notes and the engine {}",
         finished.transcript.notes.len()
     );
+    let products = network.products().unwrap_or_default() * cut.len();
+    let spectrum_products = constant_q::products() * frames.unwrap_or_default();
+    // What this processor could do at this very moment, if there were nothing but multiply-adds: 20 ms or so.
+    let ceiling = transcription::multiply_adds_a_second(threads, 2);
     Ok(json!({
+        "products": products, "spectrum_products": spectrum_products, "ceiling": ceiling,
         "decode": decode, "spectrum": spectrum, "network": inference, "notes": notes, "whole": whole,
         "counted": counted, "audio_seconds": finished.audio_seconds,
     }))

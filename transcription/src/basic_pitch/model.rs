@@ -51,6 +51,11 @@ impl Model {
         body(&weights).map(Model)
     }
 
+    /// Whether a batch is one computation, so that its size may change a row's last bits.
+    pub fn is_batched(&self) -> bool {
+        matches!(self.0, Body::Device(_))
+    }
+
     /// The maps of a batch of windows of `WINDOW` samples each; `contour`: with the contour map itself.
     pub fn forward(&self, windows: &[&[f32]], contour: bool) -> Result<Vec<WindowMaps>, Error> {
         match &self.0 {

@@ -2,7 +2,7 @@
 //! norms folded in. Time runs along the third axis, frequency along the fourth.
 
 use safetensors::SafeTensors;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::bends;
 use super::config::{CONTOURS, HARMONIC_SHIFTS, KEPT, OVERLAP, PITCHES};
@@ -10,6 +10,7 @@ use super::front_end::{BINS, FrontEnd};
 use super::maps::WindowMaps;
 use crate::Error;
 use crate::registry::tensors::tensor;
+use crate::shim::Autocast;
 
 struct Convolution {
     weight: Tensor,
@@ -82,7 +83,11 @@ impl OnDevice {
     ) -> Result<Vec<WindowMaps>, Error> {
         let batch = windows.len();
         let _no_grad = tch::no_grad_guard();
-        let (spectrum, spread) = self.front_end.forward(windows)?;
+        let (spectrum, spread) = {
+            // A spectrum is the logarithm of sums that cancel: with eight bits there is none.
+            let _exact = Autocast::suspended(self.contour.bias.device());
+            self.front_end.forward(windows)?
+        };
         let stacked = stack_harmonics(&spectrum)?;
         let contour = self
             .contour
@@ -151,6 +156,7 @@ fn kept(map: &Tensor, length: usize) -> Result<Vec<f32>, Error> {
 fn to_host(map: &Tensor, length: usize) -> Result<Vec<f32>, Error> {
     let mut host = vec![0f32; length];
     map.f_contiguous()?
+        .f_to_kind(Kind::Float)?
         .f_to_device(Device::Cpu)?
         .f_copy_data(&mut host, length)?;
     Ok(host)

@@ -4,11 +4,13 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::EngineConfig;
 use super::lane::Lane;
-use crate::Error;
+use super::{EngineConfig, feed};
 use crate::guard::guarded;
 use crate::network::Network;
+use crate::precision::Precision;
+use crate::shim::Autocast;
+use crate::{Error, device};
 
 /// Wakes the device's thread, and carries its state.
 #[derive(Default)]
@@ -84,6 +86,7 @@ pub(super) struct Post<N: Network> {
     pub(super) model: &'static str,
     pub(super) lane: Arc<Lane<N>>,
     pub(super) load: Load<N>,
+    pub(super) precision: Precision,
     pub(super) network: Option<N>,
 }
 
@@ -99,13 +102,15 @@ impl<N: Network> Station for Post<N> {
                 let started = Instant::now();
                 let network = (self.load)(device)?;
                 tracing::info!(model = self.model, device = ?device, milliseconds = started.elapsed().as_millis(), "loaded the network");
+                self.lane.loaded(network.rows());
                 Ok(network)
             }) {
                 Ok(fresh) => self.network.insert(fresh),
                 Err(error) => return self.lane.fail_waiting(error),
             },
         };
-        step(&self.lane, network, bell);
+        let _autocast = (self.precision == Precision::Bf16).then(|| Autocast::bf16(device));
+        step(&self.lane, network, device, bell);
     }
 
     fn close(&self) {
@@ -119,7 +124,12 @@ pub(super) fn run(
     mut stations: Vec<Box<dyn Station + Send>>,
     ready: &Sender<Result<(), Error>>,
 ) {
-    let device = match guarded(|| config.device.open()) {
+    let open = || {
+        let device = config.device.open()?;
+        device::allow_tf32(config.precision == Precision::Tf32);
+        Ok(device)
+    };
+    let device = match guarded(open) {
         Ok(device) => device,
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -145,13 +155,14 @@ pub(super) fn run(
 }
 
 /// One run of a network; its failure is that of the songs whose rows were under way.
-fn step<N: Network>(lane: &Arc<Lane<N>>, network: &mut N, bell: &Bell) {
-    let (mut feed, mut sink) = lane.begin();
-    let result = guarded(|| network.run(&mut feed, &mut sink));
-    if let Err(error) = &result
-        && error.poisons_device()
-    {
-        bell.break_down();
+fn step<N: Network>(lane: &Arc<Lane<N>>, network: &mut N, device: tch::Device, bell: &Bell) {
+    let (mut rows, mut outputs) = feed::begin(lane);
+    let result = guarded(|| network.run(&mut rows, &mut outputs));
+    match &result {
+        Err(error) if error.poisons_device() => bell.break_down(),
+        // What other shapes left behind may be all that is missing.
+        Err(Error::OutOfMemory { .. }) => device::empty_cache(device),
+        _ => {}
     }
-    lane.end(feed, sink, result.err());
+    feed::end(rows, outputs, result.err());
 }

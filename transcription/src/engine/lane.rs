@@ -1,29 +1,58 @@
 //! Where songs and the device's thread meet: prepared segments of all songs that wait for one network, and the way back for outputs.
+//! What a network's run sees of it is in `feed`.
 //!
 //! A song's preparing thread blocks here when it is far enough ahead; the device's thread never waits for a song.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::rc::Rc;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use super::clock::{Clock, SharedClock};
+use super::crowd::{Crowd, Waiting};
 use super::device_thread::Bell;
+use super::faults::Faults;
+use super::slot::Slot;
 use crate::Error;
-use crate::network::{Feed, Network, Sink, Ticket};
+use crate::network::Network;
 
-/// Segments that a song may have prepared ahead of the device: two batches of a CPU, a quarter of a minute of audio.
-const LOOK_AHEAD: usize = 16;
+/// What a song may have prepared ahead of the device at least: a pause of its thread should not be one of the device.
+const LEAST_AHEAD: usize = 4;
+/// Rows that a network is thought to work on until it has been loaded and says so.
+const ROWS: usize = 8;
+
+/// How long a network may go on pulling while another network's songs wait.
+const QUANTUM: Duration = Duration::from_secs(1);
+
+/// What all lanes of an engine have in common.
+pub(super) struct Shared {
+    pub(super) bell: Arc<Bell>,
+    pub(super) clock: Arc<SharedClock>,
+    pub(super) crowd: Crowd,
+    pub(super) faults: Faults,
+    pub(super) quantum: Duration,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            bell: Arc::default(),
+            clock: Arc::default(),
+            crowd: Crowd::default(),
+            faults: Faults::default(),
+            quantum: QUANTUM,
+        }
+    }
+}
 
 /// What the device's side tells a song.
 pub(super) enum Reply<O> {
-    /// With its share of the engine's busy time.
+    /// With its shares of the engine's busy time, and of the time in which the network ran.
     Output {
         index: usize,
         output: O,
         busy: Duration,
+        device: Duration,
     },
     /// All segments were prepared: how many, of how many seconds of audio.
     Prepared {
@@ -34,33 +63,45 @@ pub(super) enum Reply<O> {
     Failed(Error),
 }
 
-struct Slot<N: Network> {
-    ready: VecDeque<(usize, N::Segment)>,
-    pushed: usize,
-    cancelled: Arc<AtomicBool>,
-    replies: mpsc::Sender<Reply<N::Output>>,
-}
-
-impl<N: Network> Slot<N> {
-    fn is_wanted(&self) -> bool {
-        !self.cancelled.load(Ordering::Relaxed) && !self.ready.is_empty()
-    }
-}
-
-struct State<N: Network> {
-    slots: HashMap<u64, Slot<N>>,
+pub(super) struct State<N: Network> {
+    pub(super) slots: HashMap<u64, Slot<N>>,
     /// Whose turn it is, next first.
-    turns: VecDeque<u64>,
+    pub(super) turns: VecDeque<u64>,
     next_song: u64,
+    /// The network's rows, once it has said so.
+    pub(super) rows: usize,
+    /// Whether the last run was for songs under parity: the two kinds take turns.
+    pub(super) parity_last: bool,
+    /// How many rows may be under way: lowered when the device's memory ran out.
+    pub(super) limit: usize,
+    /// Runs without trouble since then.
+    pub(super) calm: u32,
     closed: bool,
+}
+
+impl<N: Network> State<N> {
+    /// Whether songs under parity, or others, wait for a run.
+    pub(super) fn is_wanted(&self, parity: bool) -> bool {
+        self.slots
+            .values()
+            .any(|slot| slot.parity == parity && slot.is_wanted())
+    }
+
+    /// What a song may have prepared ahead. A song alone fills the network twice; many share that, but for a group each.
+    fn look_ahead(&self) -> usize {
+        (2 * self.rows / self.slots.len().max(1))
+            .max(N::GROUP)
+            .max(LEAST_AHEAD)
+    }
 }
 
 /// All songs of one network.
 pub(super) struct Lane<N: Network> {
     state: Mutex<State<N>>,
-    space: Condvar,
-    bell: Arc<Bell>,
-    clock: Clock,
+    pub(super) space: Condvar,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    pub(super) number: usize,
 }
 
 /// A song's place in its lane.
@@ -70,31 +111,48 @@ pub(super) struct Place<N: Network> {
     pub(super) replies: mpsc::Sender<Reply<N::Output>>,
 }
 
-impl<N: Network> Lane<N> {
-    pub(super) fn new(bell: Arc<Bell>, shared: Arc<SharedClock>) -> Arc<Self> {
+impl<N: Network + 'static> Waiting for Lane<N> {
+    fn has_ready(&self) -> bool {
+        Lane::has_ready(self)
+    }
+}
+
+impl<N: Network + 'static> Lane<N> {
+    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
         let state = State {
             slots: HashMap::new(),
             turns: VecDeque::new(),
             next_song: 0,
+            rows: ROWS,
+            parity_last: false,
+            limit: usize::MAX,
+            calm: 0,
             closed: false,
         };
-        Arc::new(Lane {
+        let lane = Arc::new(Lane {
             state: Mutex::new(state),
             space: Condvar::new(),
-            bell,
-            clock: Clock::new(shared),
-        })
+            shared: Arc::clone(shared),
+            clock: Clock::new(Arc::clone(&shared.clock)),
+            number: shared.crowd.number(),
+        });
+        let weak: Weak<Self> = Arc::downgrade(&lane);
+        shared.crowd.join(lane.number, weak);
+        lane
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State<N>> {
+impl<N: Network> Lane<N> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<N>> {
         // Each change under the lock is whole by itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives a song a place, and the end on which its replies arrive.
-    pub(super) fn enter(&self) -> (Place<N>, mpsc::Receiver<Reply<N::Output>>) {
+    pub(super) fn enter(&self, parity: bool) -> (Place<N>, mpsc::Receiver<Reply<N::Output>>) {
         let (replies, receiver) = mpsc::channel();
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let slot = Slot::new(parity, replies.clone());
+        let cancelled = Arc::clone(&slot.cancelled);
         let mut state = self.lock();
         let song = state.next_song;
         state.next_song += 1;
@@ -102,12 +160,6 @@ impl<N: Network> Lane<N> {
         if state.closed {
             let _ = replies.send(Reply::Failed(Error::Stopped));
         } else {
-            let slot = Slot {
-                ready: VecDeque::new(),
-                pushed: 0,
-                cancelled: Arc::clone(&cancelled),
-                replies: replies.clone(),
-            };
             state.slots.insert(song, slot);
             state.turns.push_back(song);
         }
@@ -134,10 +186,11 @@ impl<N: Network> Lane<N> {
     pub(super) fn push(&self, song: u64, segment: N::Segment) -> bool {
         let mut state = self.lock();
         loop {
+            let most = state.look_ahead();
             match state.slots.get(&song) {
                 None => return false,
                 Some(slot) if slot.cancelled.load(Ordering::Relaxed) => return false,
-                Some(slot) if slot.ready.len() < LOOK_AHEAD => break,
+                Some(slot) if slot.ahead() < most => break,
                 Some(_) => {
                     state = self
                         .space
@@ -146,22 +199,31 @@ impl<N: Network> Lane<N> {
                 }
             }
         }
-        self.add(state, song, segment);
+        self.change(state, song, |slot| slot.push(segment, false));
         true
     }
 
     /// Adds a segment that decoding asked for; never waits, since its asker is the one that takes outputs away.
     pub(super) fn push_follow_up(&self, song: u64, segment: N::Segment) {
-        self.add(self.lock(), song, segment);
+        self.change(self.lock(), song, |slot| slot.push(segment, true));
     }
 
-    fn add(&self, mut state: MutexGuard<'_, State<N>>, song: u64, segment: N::Segment) {
+    /// The recording ended: a last group need not wait for more.
+    pub(super) fn prepared(&self, song: u64) {
+        self.change(self.lock(), song, Slot::end_of_recording);
+    }
+
+    fn change(
+        &self,
+        mut state: MutexGuard<'_, State<N>>,
+        song: u64,
+        change: impl FnOnce(&mut Slot<N>),
+    ) {
         if let Some(slot) = state.slots.get_mut(&song) {
-            slot.ready.push_back((slot.pushed, segment));
-            slot.pushed += 1;
+            change(slot);
         }
         drop(state);
-        self.bell.ring();
+        self.shared.bell.ring();
     }
 
     /// Wakes a song's preparing thread, so that it sees a cancel.
@@ -171,42 +233,21 @@ impl<N: Network> Lane<N> {
 
     /// Whether a pull would give anything.
     pub(super) fn has_ready(&self) -> bool {
-        self.lock().slots.values().any(Slot::is_wanted)
-    }
-
-    /// The two ends that a network's run works with.
-    pub(super) fn begin(self: &Arc<Self>) -> (LaneFeed<N>, LaneSink<N>) {
-        let under_way = Rc::new(RefCell::new(HashSet::new()));
-        (
-            LaneFeed {
-                lane: Arc::clone(self),
-                under_way: Rc::clone(&under_way),
-            },
-            LaneSink {
-                lane: Arc::clone(self),
-                under_way,
-            },
-        )
-    }
-
-    /// After a run: an error goes to the songs whose rows did not come back.
-    pub(super) fn end(&self, feed: LaneFeed<N>, sink: LaneSink<N>, error: Option<Error>) {
-        drop(sink);
-        let under_way = feed.under_way.take();
         let state = self.lock();
-        if let Some(error) = error {
-            let failed: HashSet<u64> = under_way.iter().map(|ticket| ticket.song).collect();
-            for song in failed {
-                send(&state, song, Reply::Failed(error.share()));
-            }
-        }
+        state.is_wanted(false) || state.is_wanted(true)
+    }
+
+    /// The network was loaded, and works on so many rows at once.
+    pub(super) fn loaded(&self, rows: usize) {
+        self.lock().rows = rows.max(1);
+        self.space.notify_all();
     }
 
     /// Fails every song that waits (the network cannot be loaded).
     pub(super) fn fail_waiting(&self, error: Error) {
         let mut state = self.lock();
         for slot in state.slots.values_mut() {
-            slot.ready.clear();
+            slot.clear();
             let _ = slot.replies.send(Reply::Failed(error.share()));
         }
     }
@@ -220,119 +261,5 @@ impl<N: Network> Lane<N> {
         }
         drop(state);
         self.space.notify_all();
-    }
-}
-
-/// A song that has gone cannot be told: its receiver is closed, which is fine.
-fn send<N: Network>(state: &State<N>, song: u64, reply: Reply<N::Output>) {
-    if let Some(slot) = state.slots.get(&song) {
-        let _ = slot.replies.send(reply);
-    }
-}
-
-pub(super) struct LaneFeed<N: Network> {
-    lane: Arc<Lane<N>>,
-    /// Pulled and not yet emitted.
-    under_way: Rc<RefCell<HashSet<Ticket>>>,
-}
-
-impl<N: Network> Feed<N::Segment> for LaneFeed<N> {
-    fn pull(&mut self, rows: usize) -> Vec<(Ticket, N::Segment)> {
-        let mut state = self.lane.lock();
-        let mut pulled = Vec::with_capacity(rows);
-        let mut empty_handed = 0;
-        while pulled.len() < rows && empty_handed < state.turns.len() {
-            let Some(song) = state.turns.pop_front() else {
-                break;
-            };
-            state.turns.push_back(song);
-            let slot = state.slots.get_mut(&song).filter(|slot| slot.is_wanted());
-            match slot.and_then(|slot| slot.ready.pop_front()) {
-                Some((index, segment)) => {
-                    pulled.push((Ticket { song, index }, segment));
-                    empty_handed = 0;
-                }
-                None => empty_handed += 1,
-            }
-        }
-        drop(state);
-        self.lane.space.notify_all();
-        self.under_way
-            .borrow_mut()
-            .extend(pulled.iter().map(|(ticket, _)| *ticket));
-        pulled
-    }
-
-    fn cancelled(&self, ticket: Ticket) -> bool {
-        self.lane
-            .lock()
-            .slots
-            .get(&ticket.song)
-            .is_none_or(|slot| slot.cancelled.load(Ordering::Relaxed))
-    }
-}
-
-pub(super) struct LaneSink<N: Network> {
-    lane: Arc<Lane<N>>,
-    /// Pulled and not yet emitted.
-    under_way: Rc<RefCell<HashSet<Ticket>>>,
-}
-
-impl<N: Network> Sink<N::Output> for LaneSink<N> {
-    fn emit(&mut self, finished: Vec<(Ticket, N::Output)>) {
-        let mut under_way = self.under_way.borrow_mut();
-        let state = self.lane.lock();
-        let busy = self
-            .lane
-            .clock
-            .credit()
-            .div_f64(finished.len().max(1) as f64);
-        for (ticket, output) in finished {
-            under_way.remove(&ticket);
-            send(
-                &state,
-                ticket.song,
-                Reply::Output {
-                    index: ticket.index,
-                    output,
-                    busy,
-                },
-            );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Never run: the lane only needs its types.
-    struct Still;
-
-    impl Network for Still {
-        type Segment = u8;
-        type Output = u8;
-
-        fn run(&mut self, _: &mut dyn Feed<u8>, _: &mut dyn Sink<u8>) -> Result<(), Error> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn what_nobody_wants_any_more_is_not_ready() {
-        let lane = Lane::<Still>::new(Arc::new(Bell::default()), Arc::default());
-        let (first, _first_replies) = lane.enter();
-        let (second, _second_replies) = lane.enter();
-        assert!(lane.push(first.song, 1));
-        assert!(lane.push(second.song, 2));
-        first.cancelled.store(true, Ordering::Relaxed);
-        let (mut feed, sink) = lane.begin();
-        assert!(lane.has_ready());
-        let pulled = feed.pull(8);
-        assert_eq!(pulled.len(), 1);
-        assert_eq!((pulled[0].0.song, pulled[0].1), (second.song, 2));
-        // The cancelled song has not left yet; the device's thread must sleep, not turn in circles.
-        assert!(!lane.has_ready());
-        lane.end(feed, sink, None);
     }
 }

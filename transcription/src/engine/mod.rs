@@ -3,11 +3,19 @@
 //! Each song has two threads of its own beside it: one prepares segments (decoding and resampling, with bounded look-ahead), one
 //! collects outputs in song order and makes notes of them. `lane` is where they meet the device's thread.
 
+mod blame;
 mod clock;
+mod crowd;
 mod device_thread;
+mod faults;
+mod feed;
 mod lane;
+mod networks;
 mod owner;
+mod slot;
 mod song;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -15,13 +23,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::basic_pitch::{self, BasicPitch, BasicPitchSong};
-use crate::harmonica::{self, Harmonica, HarmonicaSong};
-use crate::network::Network;
-use crate::registry::{Installed, Store};
-use crate::{DeviceChoice, Error};
-use device_thread::{Bell, Load, Post, Station};
-use lane::Lane;
+use crate::registry::Store;
+use crate::{DeviceChoice, Error, Precision};
+use device_thread::Bell;
+pub use faults::Faults;
+use lane::Shared;
+use networks::{Networks, Stations};
 use owner::Owner;
 pub use song::CancelHandle;
 
@@ -35,9 +42,24 @@ pub struct EngineConfig {
     /// CPU threads of the networks; 0 takes all cores.
     pub threads: usize,
     pub models: Store,
+    /// Of the whole process: two engines in one must agree.
+    pub precision: Precision,
+    /// What a test wants to fail.
+    pub faults: Faults,
 }
 
 impl EngineConfig {
+    /// On all cores of the CPU, exact.
+    pub fn new(models: Store) -> Self {
+        EngineConfig {
+            device: DeviceChoice::Cpu,
+            threads: 0,
+            models,
+            precision: Precision::F32,
+            faults: Faults::default(),
+        }
+    }
+
     /// More threads than cores only wait for each other.
     pub(crate) fn cpu_threads(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -53,6 +75,14 @@ impl EngineConfig {
         match self.device {
             DeviceChoice::Cpu => 8,
             DeviceChoice::Cuda(_) => 64,
+        }
+    }
+
+    /// Segments of Transkun a batch: one alone fills a CPU, sixteen seconds at a time.
+    fn transkun_rows(&self) -> usize {
+        match self.device {
+            DeviceChoice::Cpu => 1,
+            DeviceChoice::Cuda(_) => 8,
         }
     }
 }
@@ -105,6 +135,8 @@ pub struct Finished {
     pub audio_seconds: f64,
     /// This song's share of the engine's busy wall time: over all songs it never sums to more than wall time.
     pub busy: Duration,
+    /// This song's share of the time in which its network ran; the rest of `busy` went into waiting for segments.
+    pub device_time: Duration,
     /// From submission to notes.
     pub wall: Duration,
     pub warnings: Vec<String>,
@@ -121,9 +153,7 @@ pub struct Submission {
 /// Networks on one device.
 pub struct Engine {
     config: EngineConfig,
-    basic_pitch: Arc<Lane<BasicPitch>>,
-    /// One for each size. A lane costs nothing; its network is loaded at the first song that wants it.
-    harmonica: Vec<(harmonica::Size, Arc<Lane<Harmonica>>)>,
+    networks: Networks,
     bell: Arc<Bell>,
     thread: Option<Owner>,
 }
@@ -131,55 +161,19 @@ pub struct Engine {
 impl Engine {
     /// Opens the device. Networks are loaded at their first song.
     pub fn start(config: EngineConfig) -> Result<Engine, Error> {
-        let bell = Arc::new(Bell::default());
         let mut stations = Stations {
-            bell: Arc::clone(&bell),
-            clock: Arc::default(),
+            shared: Arc::new(Shared {
+                faults: config.faults.clone(),
+                ..Shared::default()
+            }),
             posts: Vec::new(),
         };
-        let (rows, models) = (config.batch_rows(), config.models.clone());
-        let basic_pitch = stations.add(
-            basic_pitch::NAME,
-            Box::new(move |device| {
-                let installed = models.installed(basic_pitch::NAME)?;
-                let model = basic_pitch::Model::load(&installed.file, device)?;
-                Ok(BasicPitch::new(model, rows))
-            }),
-        );
-        let harmonica = harmonica::config::SIZES
-            .into_iter()
-            .map(|size| {
-                let (models, threads) = (config.models.clone(), config.cpu_threads());
-                let load = move |device| {
-                    let installed = models.installed(size.model)?;
-                    let setup = harmonica::Setup {
-                        device,
-                        threads,
-                        rows,
-                        libtorch: false,
-                    };
-                    Harmonica::load(&size, &installed.file, setup)
-                };
-                (size, stations.add(size.model, Box::new(load)))
-            })
-            .collect();
-        let posts = stations.posts;
-        let (ready, opened) = mpsc::channel();
-        let thread = {
-            let (config, bell) = (config.clone(), Arc::clone(&bell));
-            Owner::spawn("device", move || {
-                device_thread::run(&config, &bell, posts, &ready);
-            })
-            .map_err(|source| Error::Store {
-                what: "cannot start the device's thread".into(),
-                source,
-            })?
-        };
-        opened.recv().map_err(|_| Error::Stopped)??;
+        let networks = Networks::set_up(&config, &mut stations);
+        let bell = Arc::clone(&stations.shared.bell);
+        let thread = open(&config, stations)?;
         Ok(Engine {
             config,
-            basic_pitch,
-            harmonica,
+            networks,
             bell,
             thread: Some(thread),
         })
@@ -187,36 +181,9 @@ impl Engine {
 
     /// Begins a song. Errors of any kind come as its `Done` event.
     pub fn submit(&self, song: SongRequest) -> Submission {
-        self.begin(song).unwrap_or_else(refused)
-    }
-
-    fn begin(&self, song: SongRequest) -> Result<Submission, Error> {
-        if song.model == basic_pitch::NAME {
-            let options = basic_pitch::Options::parse(&song.options)?;
-            let installed = self.config.models.installed(basic_pitch::NAME)?;
-            let provenance = self.provenance(&song, basic_pitch::NAME, &options, &installed);
-            let state = BasicPitchSong::new(options, song.parity);
-            return Ok(song::start(&self.basic_pitch, song, state, provenance));
-        }
-        let wanted = harmonica::Size::of_model(&song.model);
-        let Some((size, lane)) = self
-            .harmonica
-            .iter()
-            .find(|(size, _)| Some(*size) == wanted)
-        else {
-            return Err(Error::ModelUnknown { name: song.model });
-        };
-        crate::registry::parse_options(size.model, &song.options)?;
-        let installed = self.config.models.installed(size.model)?;
-        let thresholds = crate::registry::thresholds(&installed.file)?;
-        let options = harmonica::Options::parse(size.model, &song.options, thresholds)?;
-        let provenance = self.provenance(&song, size.model, &options, &installed);
-        Ok(song::start(
-            lane,
-            song,
-            HarmonicaSong::new(options),
-            provenance,
-        ))
+        self.networks
+            .begin(&self.config, song)
+            .unwrap_or_else(refused)
     }
 
     /// Whether the device still answers; false after a sticky error, when only a new process helps.
@@ -233,46 +200,21 @@ impl Engine {
     pub fn device(&self) -> String {
         self.config.device.to_string()
     }
-
-    fn provenance(
-        &self,
-        song: &SongRequest,
-        model: &str,
-        options: &impl serde::Serialize,
-        installed: &Installed,
-    ) -> song::Provenance {
-        song::Provenance {
-            model: model.to_owned(),
-            model_digest: installed.digest.clone(),
-            options: serde_json::to_value(options).unwrap_or(Value::Null),
-            profile: if song.parity { "parity" } else { "default" },
-            device: self.device(),
-        }
-    }
 }
 
-/// Lanes and their stations as they are set up.
-struct Stations {
-    bell: Arc<Bell>,
-    clock: Arc<clock::SharedClock>,
-    posts: Vec<Box<dyn Station + Send>>,
-}
-
-impl Stations {
-    fn add<N: Network + Send + 'static>(
-        &mut self,
-        model: &'static str,
-        load: Load<N>,
-    ) -> Arc<Lane<N>> {
-        let lane = Lane::new(Arc::clone(&self.bell), Arc::clone(&self.clock));
-        self.posts.push(Box::new(Post {
-            model,
-            lane: Arc::clone(&lane),
-            load,
-            network: None,
-        }));
-        lane
-    }
+/// Starts the device's thread and waits until the device is open.
+fn open(config: &EngineConfig, stations: Stations) -> Result<Owner, Error> {
+    let (ready, opened) = mpsc::channel();
+    let (config, bell) = (config.clone(), Arc::clone(&stations.shared.bell));
+    let thread = Owner::spawn("device", move || {
+        device_thread::run(&config, &bell, stations.posts, &ready);
+    })
+    .map_err(|source| Error::Store {
+        what: "cannot start the device's thread".into(),
+        source,
+    })?;
+    opened.recv().map_err(|_| Error::Stopped)??;
+    Ok(thread)
 }
 
 impl Drop for Engine {

@@ -12,6 +12,7 @@ use super::{Finished, SongEvent, SongRequest, Stage, Submission};
 use crate::Error;
 use crate::guard::guarded;
 use crate::network::{Decoded, Network, Song};
+use crate::precision::Precision;
 
 /// Cancels a song between two batches.
 #[derive(Clone)]
@@ -39,6 +40,7 @@ pub(super) struct Provenance {
     pub(super) options: Value,
     pub(super) profile: &'static str,
     pub(super) device: String,
+    pub(super) precision: Precision,
 }
 
 impl Provenance {
@@ -50,7 +52,7 @@ impl Provenance {
             "profile": self.profile,
             "options": self.options,
             "device": self.device,
-            "precision": "f32",
+            "precision": self.precision.as_str(),
             "audio_seconds": (audio_seconds * 1000.0).round() / 1000.0,
         })
     }
@@ -68,7 +70,7 @@ where
     S: Song<Segment = N::Segment, Output = N::Output>,
 {
     let started = Instant::now();
-    let (place, replies) = lane.enter();
+    let (place, replies) = lane.enter(request.parity);
     let (events, receiver) = mpsc::channel();
     let cancel = {
         let (lane, flag, sender) = (
@@ -91,6 +93,7 @@ where
         provenance,
         started,
         busy: Duration::ZERO,
+        device_time: Duration::ZERO,
     };
     let number = place.song;
     let spawned = spawn(lane, place, request, song, collector, replies);
@@ -173,6 +176,7 @@ fn prepare<N: Network>(
             Err(error) => return Reply::Failed(error),
         }
     }
+    lane.prepared(place.song);
     let recording = segments.recording();
     let warnings = recording
         .warnings()
@@ -193,6 +197,7 @@ struct Collector<N: Network> {
     provenance: Provenance,
     started: Instant,
     busy: Duration,
+    device_time: Duration,
 }
 
 impl<N: Network> Collector<N> {
@@ -223,8 +228,10 @@ impl<N: Network> Collector<N> {
                     index,
                     output,
                     busy,
+                    device,
                 } => {
                     self.busy += busy;
+                    self.device_time += device;
                     early.insert(index, output);
                     let seen = (taken + early.len()) as u64;
                     let total = prepared
@@ -273,6 +280,7 @@ impl<N: Network> Collector<N> {
             },
             audio_seconds,
             busy: self.busy,
+            device_time: self.device_time,
             wall: self.started.elapsed(),
             warnings,
             model_digest: self.provenance.model_digest.clone(),

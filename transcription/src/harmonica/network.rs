@@ -4,12 +4,14 @@ use std::path::Path;
 
 use safetensors::SafeTensors;
 
-use super::config::{HEADS, KEPT, PITCHES, Size, Thresholds};
+use super::config::{BINS, CHUNK, HEADS, KEPT, PITCHES, Size, Thresholds};
 use super::cpu::{Isa, Model};
 use super::decoding::{Maps, NoteEvent, decode};
 use super::reference::Reference;
 use super::segments::Chunks;
+use crate::guard::guarded;
 use crate::network::{Feed, Network, Segments, Sink};
+use crate::precision::Precision;
 use crate::registry::Store;
 use crate::registry::tensors::numbers;
 use crate::{DeviceChoice, Error};
@@ -96,7 +98,7 @@ impl Harmonica {
 
 /// Our own network, every tensor checked before it is packed.
 pub fn own_model(size: &Size, weights: &SafeTensors<'_>, threads: usize) -> Result<Model, Error> {
-    own_model_for(Isa::here(), size, weights, threads)
+    own_model_for(Isa::detect(), size, weights, threads)
 }
 
 /// The same for a given width of vectors.
@@ -183,6 +185,14 @@ impl Loaded {
         Ok(maps)
     }
 
+    /// Multiply-adds that our own code does for one chunk; none where libtorch computes.
+    pub fn products(&self) -> Option<usize> {
+        match &self.network.engine {
+            Engine::Own(model) => Some(model.products()),
+            Engine::Libtorch(_) => None,
+        }
+    }
+
     /// Notes at the thresholds that came with the weights.
     pub fn notes(&self, maps: &Maps) -> Vec<NoteEvent> {
         decode(maps, self.thresholds.onset, self.thresholds.frame)
@@ -193,6 +203,17 @@ impl Network for Harmonica {
     type Segment = Chunk;
     type Output = ChunkMaps;
 
+    const GROUP: usize = 8;
+
+    /// On the CPU it runs in code of our own, which has float32 alone.
+    fn precision(asked: Precision, device: DeviceChoice) -> Precision {
+        asked.on_gpu(device)
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
     fn run(
         &mut self,
         feed: &mut dyn Feed<Chunk>,
@@ -202,11 +223,23 @@ impl Network for Harmonica {
         if batch.is_empty() {
             return Ok(());
         }
-        let chunks: Vec<&[f32]> = batch
+        let empty = vec![0.0; BINS * CHUNK];
+        let mut chunks: Vec<&[f32]> = batch
             .iter()
             .map(|(_, chunk)| chunk.spectrum.as_slice())
             .collect();
-        let maps = self.forward(&chunks)?;
+        if feed.parity() && matches!(self.engine, Engine::Libtorch(_)) {
+            chunks.resize(Self::GROUP, &empty);
+        }
+        let step = feed.before_step();
+        let maps = match step.and_then(|()| guarded(|| self.forward(&chunks))) {
+            Ok(maps) => maps,
+            Err(error) => {
+                feed.give_back(batch);
+                return Err(error);
+            }
+        };
+        // Maps of padding are behind those of the batch, and fall away.
         let finished =
             batch
                 .into_iter()

@@ -2,7 +2,7 @@
 //! `model.py` of the package, in float32.
 
 use safetensors::SafeTensors;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::config::{BINS, CHUNK, HARMONIC_SHIFTS, HEADS, KEPT, MARGIN, PITCHES, Size};
 use crate::Error;
@@ -160,6 +160,7 @@ impl Reference {
             .collect::<Result<Vec<_>, _>>()?;
         let maps = Tensor::f_stack(&maps, 1)?
             .f_contiguous()?
+            .f_to_kind(Kind::Float)?
             .f_to_device(Device::Cpu)?;
         let mut host = vec![0f32; batch * HEADS.len() * KEPT * PITCHES];
         let length = host.len();
@@ -232,7 +233,7 @@ impl Head {
         let hidden = self.lstm[1].size()[1];
         let zeros = Tensor::f_zeros(
             [2, sequence.size()[0], hidden],
-            (tch::Kind::Float, sequence.device()),
+            (Kind::Float, sequence.device()),
         )?;
         let (states, _, _) = sequence.f_lstm(
             &[zeros.shallow_clone(), zeros],

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use transcription::basic_pitch::{Model, NAME};
 use transcription::registry::Store;
-use transcription::{DeviceChoice, Engine, EngineConfig};
+use transcription::{Engine, EngineConfig};
 
 pub(crate) fn store() -> Store {
     Store::new(Store::default_dir())
@@ -22,12 +22,7 @@ pub(crate) fn model() -> Model {
 }
 
 pub(crate) fn engine() -> Engine {
-    Engine::start(EngineConfig {
-        device: DeviceChoice::Cpu,
-        threads: 0,
-        models: store(),
-    })
-    .unwrap()
+    Engine::start(EngineConfig::new(store())).unwrap()
 }
 
 pub(crate) fn fixture(name: &str) -> PathBuf {

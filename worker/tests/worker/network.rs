@@ -76,6 +76,7 @@ pub(crate) fn finished() -> Finished {
         transcript,
         audio_seconds: 1.25,
         busy: Duration::from_millis(7),
+        device_time: Duration::from_millis(5),
         warnings: vec!["a warning".into()],
         model_digest: "digest".into(),
         device: "stub".into(),

@@ -50,8 +50,8 @@ async fn a_task_is_claimed_transcribed_and_stored() {
     );
     let report = stored[0].json("report");
     assert_eq!(
-        (report["audio_ms"].as_u64(), report["busy_ms"].as_u64()),
-        (Some(1250), Some(7))
+        ["audio_ms", "busy_ms", "device_ms"].map(|name| report[name].as_u64()),
+        [Some(1250), Some(7), Some(5)]
     );
     assert_eq!(
         (report["model"].as_str(), report["model_digest"].as_str()),

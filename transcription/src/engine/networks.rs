@@ -1,0 +1,158 @@
+//! The networks of an engine: how each is loaded, and how a song of each begins. The one place that names them all.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::device_thread::{Load, Post, Station};
+use super::lane::{Lane, Shared};
+use super::{EngineConfig, SongRequest, Submission, song};
+use crate::Error;
+use crate::basic_pitch::{self, BasicPitch, BasicPitchSong};
+use crate::harmonica::{self, Harmonica, HarmonicaSong};
+use crate::network::Network;
+use crate::registry::Installed;
+use crate::transkun::{self, Transkun, TranskunSong};
+
+/// A lane each. It costs nothing; its network is loaded at the first song that wants it.
+pub(super) struct Networks {
+    basic_pitch: Arc<Lane<BasicPitch>>,
+    harmonica: Vec<(harmonica::Size, Arc<Lane<Harmonica>>)>,
+    transkun: Arc<Lane<Transkun>>,
+}
+
+impl Networks {
+    pub(super) fn set_up(config: &EngineConfig, stations: &mut Stations) -> Self {
+        let (rows, threads) = (config.batch_rows(), config.cpu_threads());
+        let models = config.models.clone();
+        let basic_pitch = stations.add(
+            config,
+            basic_pitch::NAME,
+            Box::new(move |device| {
+                let installed = models.installed(basic_pitch::NAME)?;
+                let model = basic_pitch::Model::load(&installed.file, device)?;
+                Ok(BasicPitch::new(model, rows))
+            }),
+        );
+        let harmonica = harmonica::config::SIZES.into_iter().map(|size| {
+            let models = config.models.clone();
+            let load = move |device| {
+                let installed = models.installed(size.model)?;
+                let setup = harmonica::Setup {
+                    device,
+                    threads,
+                    rows,
+                    libtorch: false,
+                };
+                Harmonica::load(&size, &installed.file, setup)
+            };
+            (size, stations.add(config, size.model, Box::new(load)))
+        });
+        let harmonica = harmonica.collect();
+        let (models, rows) = (config.models.clone(), config.transkun_rows());
+        let transkun = stations.add(
+            config,
+            transkun::NAME,
+            Box::new(move |device| {
+                let installed = models.installed(transkun::NAME)?;
+                let setup = transkun::Setup {
+                    device,
+                    threads,
+                    rows,
+                    libtorch: false,
+                };
+                Transkun::load(&installed.file, setup)
+            }),
+        );
+        Networks {
+            basic_pitch,
+            harmonica,
+            transkun,
+        }
+    }
+
+    pub(super) fn begin(
+        &self,
+        config: &EngineConfig,
+        song: SongRequest,
+    ) -> Result<Submission, Error> {
+        if song.model == basic_pitch::NAME {
+            let options = basic_pitch::Options::parse(&song.options)?;
+            let installed = config.models.installed(basic_pitch::NAME)?;
+            let provenance =
+                provenance::<BasicPitch>(config, &song, basic_pitch::NAME, &options, &installed);
+            let state = BasicPitchSong::new(options, song.parity);
+            return Ok(song::start(&self.basic_pitch, song, state, provenance));
+        }
+        if song.model == transkun::NAME {
+            let options = transkun::Options::parse(&song.options)?;
+            let installed = config.models.installed(transkun::NAME)?;
+            let provenance =
+                provenance::<Transkun>(config, &song, transkun::NAME, &options, &installed);
+            let state = TranskunSong::new(transkun::Shape::PUBLISHED, song.parity);
+            return Ok(song::start(&self.transkun, song, state, provenance));
+        }
+        let wanted = harmonica::Size::of_model(&song.model);
+        let Some((size, lane)) = self
+            .harmonica
+            .iter()
+            .find(|(size, _)| Some(*size) == wanted)
+        else {
+            return Err(Error::ModelUnknown { name: song.model });
+        };
+        crate::registry::parse_options(size.model, &song.options)?;
+        let installed = config.models.installed(size.model)?;
+        let thresholds = crate::registry::thresholds(&installed.file)?;
+        let options = harmonica::Options::parse(size.model, &song.options, thresholds)?;
+        let provenance = provenance::<Harmonica>(config, &song, size.model, &options, &installed);
+        Ok(song::start(
+            lane,
+            song,
+            HarmonicaSong::new(options),
+            provenance,
+        ))
+    }
+}
+
+fn provenance<N: Network>(
+    config: &EngineConfig,
+    song: &SongRequest,
+    model: &str,
+    options: &impl serde::Serialize,
+    installed: &Installed,
+) -> song::Provenance {
+    song::Provenance {
+        model: model.to_owned(),
+        model_digest: installed.digest.clone(),
+        options: serde_json::to_value(options).unwrap_or(Value::Null),
+        profile: if song.parity { "parity" } else { "default" },
+        device: config.device.to_string(),
+        precision: N::precision(config.precision, config.device),
+    }
+}
+
+/// Lanes and their stations as they are set up.
+#[derive(Default)]
+pub(super) struct Stations {
+    pub(super) shared: Arc<Shared>,
+    pub(super) posts: Vec<Box<dyn Station + Send>>,
+}
+
+impl Stations {
+    pub(super) fn add<N: Network + Send + 'static>(
+        &mut self,
+        config: &EngineConfig,
+        model: &'static str,
+        load: Load<N>,
+    ) -> Arc<Lane<N>> {
+        let lane = Lane::new(&self.shared);
+        self.posts.push(Box::new(Post {
+            model,
+            lane: Arc::clone(&lane),
+            load,
+            precision: N::precision(config.precision, config.device),
+            network: None,
+        }));
+        lane
+    }
+}
