@@ -11,6 +11,7 @@ mod enqueue;
 mod error;
 mod events;
 mod finish;
+mod front;
 mod fsck;
 mod heartbeat;
 mod hints;

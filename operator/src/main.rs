@@ -1,0 +1,2 @@
+//! `wtt-operator`.
+fn main() {}
