@@ -12,6 +12,8 @@ COPY lib-cuda /usr/local/lib-cuda
 COPY certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY models /opt/whatsthetab/models
 COPY --from=prebuilt / /
+# Our binary knows where libtorch lies; libsoxr, which it also names, does not know that its OpenMP lies there too.
+ENV LD_LIBRARY_PATH=/usr/local/lib
 ENV WTT_MODELS_DIR=/opt/whatsthetab/models SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 65532:65532

@@ -31,6 +31,22 @@ start_node() {
     [ -n "$node" ] || die "the node did not start: $(cat "$state/log/node.log")"
 }
 
+# start PART COMMAND...: a process of the node that outlives this script; its output goes to log/PART.log.
+start() {
+    local part=$1
+    shift
+    (cd "$state" && exec setsid nsenter --target "$node" --net --mount --pid -- "$@" >>"$state/log/$part.log" 2>&1 </dev/null 8>&- 9>&-) &
+}
+
+start_apiserver() {
+    start apiserver "$bin/kube-apiserver" --etcd-servers http://127.0.0.1:2379 --advertise-address "$node_ip" --bind-address "$node_ip" --secure-port 6443 \
+        --service-cluster-ip-range "$service_net" --tls-cert-file "$state/pki/api.crt" --tls-private-key-file "$state/pki/api.key" \
+        --client-ca-file "$state/pki/ca.crt" --token-auth-file "$state/pki/tokens.csv" --authorization-mode Node,RBAC \
+        --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$state/pki/sa.key" \
+        --service-account-signing-key-file "$state/pki/sa.key" --allow-privileged=true --kubelet-preferred-address-types=InternalIP \
+        --audit-policy-file "$state/audit-policy.yaml" --audit-log-path "$state/log/audit.json"
+}
+
 # A pair of interfaces joins the machine and the node; pods and services are reached through two routes.
 connect_node() {
     ip link add "$link" type veth peer name eth0 netns "$node"

@@ -39,24 +39,11 @@ make_cgroups
 write_certificates
 write_configuration
 
-start() {
-    local part=$1
-    shift
-    (cd "$state" && setsid nsenter --target "$node" --net --mount --pid -- "$@" >"$state/log/$part.log" 2>&1 </dev/null 8>&- & echo $! >"$state/run/$part.pid")
-}
 export KUBECONFIG="$state/admin.kubeconfig"
 
 start etcd "$bin/etcd" --data-dir "$state/etcd" --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync --log-level warn
 start containerd "$bin/containerd" -c "$state/containerd.toml"
-start_apiserver() {
-    start apiserver "$bin/kube-apiserver" --etcd-servers http://127.0.0.1:2379 --advertise-address "$node_ip" --bind-address "$node_ip" --secure-port 6443 \
-        --service-cluster-ip-range "$service_net" --tls-cert-file "$state/pki/api.crt" --tls-private-key-file "$state/pki/api.key" \
-        --client-ca-file "$state/pki/ca.crt" --token-auth-file "$state/pki/tokens.csv" --authorization-mode Node,RBAC \
-        --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$state/pki/sa.key" \
-        --service-account-signing-key-file "$state/pki/sa.key" --allow-privileged=true --kubelet-preferred-address-types=InternalIP \
-        --audit-policy-file "$state/audit-policy.yaml" --audit-log-path "$state/log/audit.json"
-}
 start_apiserver
 wait_for 90 "the API server" "$bin/kubectl" get --raw /readyz
 start controllers "$bin/kube-controller-manager" --kubeconfig "$state/controllers.kubeconfig" --service-account-private-key-file "$state/pki/sa.key" \

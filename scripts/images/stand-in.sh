@@ -36,13 +36,15 @@ merge_usr() {
 merge_usr
 case $what in
     base)
-        take /bin/dash /bin/{cat,chmod,chown,cp,date,echo,ls,mkdir,mv,rm,rmdir,sleep} /usr/bin/{cut,env,head,id,stat,tail,test,tr,wc,whoami} /bin/{sed,grep}
+        take /bin/dash /bin/bash /bin/{cat,chmod,chown,cp,date,echo,ls,mkdir,mv,rm,rmdir,sleep} /usr/bin/{cut,env,head,id,stat,tail,test,tr,wc,whoami} /bin/{sed,grep}
         ln -sf dash "$root/usr/bin/sh"
         # What any dynamically linked program of ours names, whether or not the tools above do.
         libc=$(ldd /bin/dash | grep -o '/[^ ]*libc\.so\.6')
         for library in libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libutil.so.1 libgcc_s.so.1 libstdc++.so.6 libresolv.so.2 libnss_dns.so.2 libnss_files.so.2; do
             put "${libc%/*}/$library"
         done
+        mkdir -p "$root/usr/lib/locale"
+        cp -rL /usr/lib/locale/C.utf8 "$root/usr/lib/locale/"
         mkdir -p "$root"/{etc,tmp,run,var/run}
         chmod 1777 "$root/tmp"
         printf 'root:x:0:0:root:/:/bin/sh\npostgres:x:999:999::/var/lib/postgresql:/bin/sh\nredis:x:998:998::/data:/bin/sh\nnonroot:x:65532:65532::/:/bin/sh\n' >"$root/etc/passwd"
@@ -67,6 +69,9 @@ case $what in
         find "$root/usr/share/postgresql" \( -name man -o -name extension -o -name '*.mo' \) -prune -exec rm -rf {} +
         mkdir -p "$root/usr/share/postgresql/${home##*/}/extension"
         cp /usr/share/postgresql/"${home##*/}"/extension/plpgsql* "$root/usr/share/postgresql/${home##*/}/extension/"
+        mkdir -p "$root/usr/share/zoneinfo/Etc"
+        cp -L /usr/share/zoneinfo/UTC "$root/usr/share/zoneinfo/"
+        cp -L /usr/share/zoneinfo/Etc/UTC "$root/usr/share/zoneinfo/Etc/"
         cp images/stand-ins/postgres.sh "$root/usr/local/bin/docker-entrypoint.sh"
         chmod 0755 "$root/usr/local/bin/docker-entrypoint.sh"
         ;;
