@@ -6,7 +6,9 @@ use music::midi::{BendPolicy, MidiOptions, write};
 /// Writes the file as the song's options ask for it, its provenance as a text event.
 pub fn midi(transcript: &Transcript) -> Vec<u8> {
     let option = |name: &str| &transcript.provenance["options"][name];
-    let parity = transcript.provenance["profile"] == "parity";
+    // Transkun's package writes pedals, which the others' way of writing has not; its notes are what is compared.
+    let parity = transcript.provenance["profile"] == "parity"
+        && transcript.provenance["model"] != crate::transkun::NAME;
     let bends = if option("multiple_pitch_bends").as_bool() == Some(true) {
         BendPolicy::PerPitch
     } else {

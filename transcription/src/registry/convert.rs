@@ -8,6 +8,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use super::checkpoint::{Checkpoint, Value};
 use crate::harmonica::Size;
 use crate::harmonica::config::Thresholds;
+use crate::transkun;
 
 /// The key of the metadata under which a network's thresholds travel. One key alone: several would be written in any order.
 pub(super) const THRESHOLDS: &str = "thresholds";
@@ -205,6 +206,45 @@ pub(super) fn harmonica(size: &Size, pt: &[u8]) -> Result<Vec<u8>, String> {
         serde_json::to_string(&thresholds).map_err(|error| error.to_string())?,
     )]);
     safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
+}
+
+/// Converts a checkpoint of transkun 2.0.1; `shape` says how large its network is.
+pub(super) fn transkun(shape: &transkun::Shape, pt: &[u8]) -> Result<Vec<u8>, String> {
+    let mut found: HashMap<String, _> = Checkpoint::open(pt)?
+        .tensors(&["state_dict"])?
+        .into_iter()
+        .collect();
+    let mut tensors = Vec::new();
+    for (name, shape) in shape.tensors() {
+        let array = found
+            .remove(&name)
+            .ok_or_else(|| format!("the checkpoint has no tensor `{name}`"))?;
+        if array.shape != shape {
+            return Err(format!(
+                "tensor `{name}` has the shape {:?}, {shape:?} is needed",
+                array.shape
+            ));
+        }
+        let bytes: Vec<u8> = array
+            .numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        tensors.push((name, shape, bytes));
+    }
+    if let Some(stranger) = found.keys().min() {
+        return Err(format!(
+            "the checkpoint has a tensor `{stranger}`, which Transkun 2.0 has not"
+        ));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    safetensors::serialize(views, None).map_err(|error| error.to_string())
 }
 
 /// Everything that our code takes for granted, asked of the checkpoint.

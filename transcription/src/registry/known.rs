@@ -1,6 +1,6 @@
 //! The networks of this build: what is known of each before anything is installed, and which published package brings it.
 
-use crate::{Error, basic_pitch, harmonica};
+use crate::{Error, basic_pitch, harmonica, transkun};
 
 /// One network.
 pub(super) struct Known {
@@ -31,6 +31,12 @@ static BASIC_PITCH: Package = Package {
 static HARMONICA: Package = Package {
     requirement: "harmonica-amt==0.3.0",
     sha256: "1d398409227dc088cb9b306b1f034f898009a736723cae7435d04263e4287238",
+    limit_bytes: 256 << 20,
+};
+
+static TRANSKUN: Package = Package {
+    requirement: "transkun==2.0.1",
+    sha256: "7d7f5bf88b0d21f7da0415b089cff3bcbcbdda04e1a3c9719964947942c859fe",
     limit_bytes: 256 << 20,
 };
 
@@ -93,6 +99,14 @@ pub(super) static KNOWN: &[Known] = &[
         "bbf5d857ddc6183e1673842aca4557538e4c4f993eab3629d6c6ed3b6997de3c",
         "harmonica/weights/harmonica-x-large.pt",
     ),
+    Known {
+        name: transkun::NAME,
+        description: "piano, 14 million weights, velocities and pedals",
+        licence: "MIT (code and weights)",
+        digest: "080d5f9907a49bf5023eb07ae8d345bcfa0a208f6525000bcc6c62282222f6bd",
+        package: &TRANSKUN,
+        published: "transkun/pretrained/2.0.pt",
+    },
 ];
 
 /// The network of this name; a family's name alone means its default size.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::harmonica::config::Thresholds;
-use crate::{Error, basic_pitch, harmonica};
+use crate::{Error, basic_pitch, harmonica, transkun};
 pub use known::canonical;
 use known::{KNOWN, Known, family, known};
 pub use pull::PullSource;
@@ -210,6 +210,9 @@ fn convert(known: &Known, pulled: &pull::Pulled) -> Result<Vec<u8>, Error> {
     let published = pulled.file(known.published).map_err(refuse)?;
     let weights = match harmonica::Size::of_model(known.name) {
         Some(size) => convert::harmonica(&size, &published),
+        None if known.name == transkun::NAME => {
+            convert::transkun(&transkun::Shape::PUBLISHED, &published)
+        }
         None => convert::basic_pitch(&published),
     }
     .map_err(refuse)?;
@@ -226,6 +229,11 @@ fn convert(known: &Known, pulled: &pull::Pulled) -> Result<Vec<u8>, Error> {
 /// Converts a checkpoint of Harmonica that is not one of the published: for tests, which have random weights.
 pub fn convert_harmonica(size: &harmonica::Size, checkpoint: &[u8]) -> Result<Vec<u8>, String> {
     convert::harmonica(size, checkpoint)
+}
+
+/// Converts a checkpoint of Transkun that is not the published one: for tests, whose networks are smaller.
+pub fn convert_transkun(shape: &transkun::Shape, checkpoint: &[u8]) -> Result<Vec<u8>, String> {
+    convert::transkun(shape, checkpoint)
 }
 
 /// The thresholds that travel with a Harmonica's weights.
@@ -268,6 +276,7 @@ pub fn parse_options(
             };
             harmonica::Options::parse(size.model, options, any).map(|_| ())
         }
+        None if known.name == transkun::NAME => transkun::Options::parse(options).map(|_| ()),
         None => basic_pitch::Options::parse(options).map(|_| ()),
     }
 }
