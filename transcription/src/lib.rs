@@ -13,18 +13,22 @@ mod error;
 mod guard;
 pub mod harmonica;
 mod midi;
+pub mod mt3;
 pub mod network;
 pub mod precision;
 pub mod registry;
+mod shim;
 pub mod transkun;
 
+pub use cpu::peak::multiply_adds_a_second;
 pub use device::DeviceChoice;
 pub use engine::{
-    CancelHandle, Engine, EngineConfig, Finished, SongEvent, SongRequest as Song, Stage, Submission,
+    CancelHandle, Engine, EngineConfig, Faults, Finished, SongEvent, SongRequest as Song, Stage, Submission,
 };
 pub use error::Error;
 pub use midi::midi;
 pub use precision::Precision;
+pub use shim::Autocast;
 
 /// Every network that this build knows, by the name that users write.
 pub const MODELS: &[&str] = &[
@@ -35,4 +39,5 @@ pub const MODELS: &[&str] = &[
     "harmonica:large",
     "harmonica:x-large",
     transkun::NAME,
+    mt3::NAME,
 ];
