@@ -8,14 +8,16 @@ TASKS ?= 300
 ARGS ?=
 # How long `make soak` goes on.
 STEPS ?= 1000000
-# The recordings for `make parity`; without any, it makes its own. MODEL is basic-pitch or harmonica[:SIZE].
+# The recordings for `make parity`; without any, it makes its own. MODEL is basic-pitch, harmonica[:SIZE] or transkun.
 FILES ?=
 MODEL ?= basic-pitch
+# The cluster that `make cluster` leaves running.
+NAME ?= dev
 # Seconds of piano for `make bench-models`; 40 and 600 without any.
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-api eval manifests recordings clean model fuzz
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-api eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -76,6 +78,36 @@ eval: models ## what each network finds in pieces whose notes are known: make ev
 
 manifests: setup ## write manifests/crds anew from the code
 	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet -p crds --test schema $(LOCKED) the_manifests_are_up_to_date
+
+charts: setup ## lint the charts, render them in many ways and check what comes out; with KUBECONFIG also against that API server
+	@scripts/charts/check.sh $(ARGS)
+
+images: models ## build the images of the API, the operator and a worker without Docker, or with it (a minute)
+	@scripts/images/build.sh api operator worker
+
+images-cuda: models setup-cuda ## build the image of a worker for NVIDIA GPUs and check that it is at most 4.2 GB
+	@scripts/images/build.sh worker-cuda
+
+cluster-binaries: ## build Kubernetes and what a node needs from pinned Go modules, into the cache (21 minutes on 2 cores, once)
+	@scripts/cluster/build.sh
+
+cluster: ## bring up a Kubernetes node of your own in a namespace of this machine, without Docker: NAME=dev (root)
+	@scripts/cluster/up.sh $(NAME)
+
+cluster-down: ## take it down again: NAME=dev
+	@scripts/cluster/down.sh $(NAME)
+
+e2e: models ## a cluster, images, charts, and every outcome on real pods (10 minutes and the binaries); ARGS="--only busy"
+	@cargo build --release -p e2e $(LOCKED)
+	@scripts/e2e.sh -- $(ARGS)
+
+e2e-short: models ## the same, short: install, one job by kubectl, 0 -> 1 -> 0, one refusal, uninstall
+	@cargo build --release -p e2e $(LOCKED)
+	@scripts/e2e.sh --short -- $(ARGS)
+
+e2e-full: models ## the same and 50 scale-downs beside busy workers
+	@cargo build --release -p e2e $(LOCKED)
+	@scripts/e2e.sh --full -- $(ARGS)
 
 bench: bench-queue bench-models bench-api ## every benchmark, one after the other (half an hour); what it prints: docs/performance.md
 

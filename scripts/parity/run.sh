@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up the published package in an environment of its own and compares our output with it.
-# usage: [MODEL=basic-pitch|harmonica[:SIZE]] run.sh [--recordings-only] [FILE...]   (without files: recordings made on the spot)
+# usage: [MODEL=basic-pitch|harmonica[:SIZE]|transkun] run.sh [--recordings-only] [FILE...]   (without files: recordings made on the spot)
 #        run.sh --environment                   (prints the environment's python)
 set -euo pipefail
 caller=$PWD
@@ -14,7 +14,11 @@ case $model in
         requirements=scripts/parity/harmonica/requirements.txt needs="6 GB, torch and the CUDA libraries that it is linked to" extra=(--ignore-requires-python)
         compare=(scripts/parity/harmonica/compare.py "$model")
         ;;
-    *) die "no package to compare $model with; MODEL is basic-pitch or harmonica[:nano|small|medium|large|x-large]" ;;
+    transkun)
+        requirements=scripts/parity/transkun/requirements.txt needs="6 GB, torch and the CUDA libraries that it is linked to" extra=()
+        compare=(scripts/parity/transkun/compare.py)
+        ;;
+    *) die "no package to compare $model with; MODEL is basic-pitch, harmonica[:nano|small|medium|large|x-large] or transkun" ;;
 esac
 
 # The wheels are pinned for these two.
@@ -61,8 +65,15 @@ for file in "$@"; do
     case $file in /*) files+=("$file") ;; *) files+=("$caller/$file") ;; esac
 done
 if [ ${#files[@]} = 0 ]; then
-    "$python" scripts/parity/make_recordings.py target/recordings
-    for file in target/recordings/*; do
+    # A piano's network is compared on pianos.
+    if [ "$model" = transkun ]; then
+        recordings=target/recordings-piano
+        "$python" scripts/parity/transkun/make_recordings.py $recordings
+    else
+        recordings=target/recordings
+        "$python" scripts/parity/make_recordings.py $recordings
+    fi
+    for file in "$recordings"/*; do
         files+=("$file")
     done
 fi

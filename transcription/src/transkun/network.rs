@@ -12,6 +12,7 @@ use super::reference::{Reference, tables};
 use super::segments::Segment;
 use crate::Error;
 use crate::cpu::Isa;
+use crate::guard::guarded;
 use crate::network::{Feed, Network, Sink};
 use crate::registry::tensors::numbers;
 
@@ -30,6 +31,7 @@ pub struct Setup {
 /// The network with its batch size.
 pub struct Transkun {
     engine: Engine,
+    shape: Shape,
     rows: usize,
 }
 
@@ -69,10 +71,12 @@ impl Transkun {
         };
         Ok(Transkun {
             engine,
+            shape,
             rows: setup.rows,
         })
     }
 
+    /// What may sound in each segment.
     pub fn forward(&self, segments: &[&Segment]) -> Result<Vec<Candidates>, Error> {
         match &self.engine {
             Engine::Own(model) => Ok(segments
@@ -107,6 +111,12 @@ impl Network for Transkun {
     type Segment = Segment;
     type Output = Candidates;
 
+    const GROUP: usize = 4;
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
     fn run(
         &mut self,
         feed: &mut dyn Feed<Segment>,
@@ -116,8 +126,20 @@ impl Network for Transkun {
         if batch.is_empty() {
             return Ok(());
         }
-        let segments: Vec<&Segment> = batch.iter().map(|(_, segment)| segment).collect();
-        let found = self.forward(&segments)?;
+        let empty = Segment::silence(&self.shape);
+        let mut segments: Vec<&Segment> = batch.iter().map(|(_, segment)| segment).collect();
+        if feed.parity() && matches!(self.engine, Engine::Libtorch(_)) {
+            segments.resize(Self::GROUP, &empty);
+        }
+        let step = feed.before_step();
+        let found = match step.and_then(|()| guarded(|| self.forward(&segments))) {
+            Ok(found) => found,
+            Err(error) => {
+                feed.give_back(batch);
+                return Err(error);
+            }
+        };
+        // What was found in padding is behind that of the batch, and falls away.
         let tickets = batch.iter().map(|(ticket, _)| *ticket);
         sink.emit(tickets.zip(found).collect());
         Ok(())

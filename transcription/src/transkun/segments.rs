@@ -23,6 +23,19 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A window of nothing, to fill a batch with.
+    pub fn silence(shape: &Shape) -> Self {
+        let block = Arc::new(Block {
+            samples: vec![0.0; shape.step()],
+            channels: 1,
+        });
+        Segment {
+            first: Arc::clone(&block),
+            second: block,
+            length: shape.segment(),
+        }
+    }
+
     pub fn channels(&self) -> usize {
         self.first.channels
     }
