@@ -94,6 +94,10 @@ pub(crate) async fn require_key(
             return ApiError::new(Code::KeyMissing, detail).into_response();
         };
         let Some(principal) = state.keys.principal(key) else {
+            if state.operators.principal(key).is_some() {
+                let detail = "this is an operator's key, which opens the operator's routes only";
+                return ApiError::new(Code::ScopeMissing, detail).into_response();
+            }
             return ApiError::new(Code::KeyInvalid, "the API key is not known to this server")
                 .into_response();
         };
@@ -101,6 +105,36 @@ pub(crate) async fn require_key(
     };
     request.extensions_mut().insert(principal);
     next.run(request).await
+}
+
+/// Middleware: lets an operator through, and nobody else. Without a key for operators nobody is one, on loopback, too: these
+/// routes make the service open connections.
+pub(crate) async fn require_operator(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let key = key_of(request.headers());
+    if let Some(principal) = key.and_then(|key| state.operators.principal(key)) {
+        request.extensions_mut().insert(principal);
+        return next.run(request).await;
+    }
+    let refused = match key {
+        _ if state.operators.is_open() => ApiError::new(
+            Code::ScopeMissing,
+            "this server has no operator: set WTT_OPERATOR_KEY and give the operator the same key",
+        ),
+        None => ApiError::new(
+            Code::KeyMissing,
+            "send the operator's key: `Authorization: Bearer KEY`",
+        ),
+        Some(key) if state.keys.principal(key).is_some() => ApiError::new(
+            Code::ScopeMissing,
+            "this key is a user's; these routes are for the operator",
+        ),
+        Some(_) => ApiError::new(Code::KeyInvalid, "the key is not known to this server"),
+    };
+    refused.into_response()
 }
 
 /// The credential of a request: `Authorization: Bearer X`, else `X-Api-Key: X`.

@@ -1,12 +1,16 @@
 //! What the service can be told from outside: one clap struct, every flag with an environment variable.
 //! It knows names and defaults; it opens nothing and decides nothing but whether the values fit together.
 
+mod operator;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::Keys;
 use crate::models::Models;
+
+pub use operator::OperatorConfig;
 
 /// Settings of the API service.
 #[derive(Debug, Clone, clap::Args)]
@@ -52,7 +56,8 @@ pub struct Config {
     #[arg(long, env = "WTT_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Models on offer and the queue of each: `model=queue,...`; the first is the default.
+    /// Models on offer and the queue of each: `model=queue,...`; the first is the default. `model=queue+other`: jobs may also name
+    /// the other queue.
     #[arg(long, env = "WTT_MODELS", default_value = crate::models::DEFAULT)]
     pub models: String,
 
@@ -65,6 +70,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub timing: Timing,
+
+    #[command(flatten)]
+    pub operator: OperatorConfig,
 }
 
 /// What one client, or all of them, may ask of the service.
@@ -181,6 +189,10 @@ pub enum ConfigError {
         "an API key of {0} characters is too short: use at least 16 characters, for example from `openssl rand -hex 24`"
     )]
     ShortKey(usize),
+    #[error(
+        "a signing key of {0} characters is too short: use at least 32 characters, for example from `openssl rand -hex 32`"
+    )]
+    ShortSigningKey(usize),
     #[error("the API key setting is empty: remove it, or set a key")]
     NoKey,
     #[error("--models {value:?}: {problem}")]
@@ -205,6 +217,15 @@ impl Config {
             return Err(ConfigError::OpenAddress(self.listen));
         }
         Ok(keys)
+    }
+
+    /// The keys of operators; none: nobody is one.
+    pub fn operator_keys(&self) -> Result<Keys, ConfigError> {
+        let operator = &self.operator;
+        Keys::load(
+            operator.operator_key.as_deref(),
+            operator.operator_key_file.as_deref(),
+        )
     }
 
     /// The catalogue of models on offer.

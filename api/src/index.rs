@@ -53,6 +53,11 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
         "/api/v1/transcriptions/{id}/files/{name}",
         "midi, notes.json, notes.csv, roll.svg or source",
     ),
+    (
+        "GET",
+        "/api/v1/results/{id}/{name}",
+        "a file of a job by the signed address that its status names",
+    ),
     ("GET", "/api/v1/models", "models and their options"),
     (
         "GET",

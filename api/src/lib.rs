@@ -8,6 +8,7 @@ pub mod db;
 pub mod error;
 mod events;
 mod extract;
+mod fetch;
 mod heads;
 mod health;
 mod idempotency;
@@ -20,11 +21,13 @@ mod metrics;
 #[doc(hidden)]
 pub mod models;
 pub mod objects;
+mod operator;
 mod pace;
 mod problems;
 mod router;
 mod seed;
 mod serve;
+mod signed;
 pub mod state;
 mod transcriptions;
 mod upload;
@@ -57,6 +60,7 @@ pub struct Bound {
 pub async fn bind(config: Config) -> anyhow::Result<Bound> {
     // First of all: an open address without a key must not even open the database.
     config.keys()?;
+    config.operator_keys()?;
     let listener = listen(config.listen).await?;
     let admin = match config.admin_listen {
         Some(address) => Some(listen(address).await?),

@@ -208,7 +208,9 @@ pub const DEFAULT: &str =
 #[derive(Clone)]
 pub struct Model {
     pub name: String,
+    /// The one that it goes to unless another is asked for.
     pub queue: QueueName,
+    others: Vec<QueueName>,
     known: Option<&'static Known>,
 }
 
@@ -217,7 +219,7 @@ pub struct Model {
 pub struct Models(Arc<Vec<Model>>);
 
 impl Models {
-    /// Reads `model=queue,...`; a name alone uses the queue `default`.
+    /// Reads `model=queue,...`; a name alone uses the queue `default`, and further queues follow behind a `+`.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let fail = |problem: String| ConfigError::Models {
             value: text.to_owned(),
@@ -234,11 +236,19 @@ impl Models {
             if name.is_empty() || models.iter().any(|model| model.name == name) {
                 return Err(fail(format!("{name:?} is empty or named twice")));
             }
-            let queue = QueueName::parse(queue.trim()).map_err(|error| fail(error.to_string()))?;
+            let queues: Result<Vec<QueueName>, _> = queue
+                .split('+')
+                .map(|queue| QueueName::parse(queue.trim()))
+                .collect();
+            let mut queues = queues.map_err(|error| fail(error.to_string()))?.into_iter();
+            let Some(queue) = queues.next() else {
+                return Err(fail(format!("{name:?} has no queue")));
+            };
             let known = KNOWN.iter().find(|known| known.name == name);
             models.push(Model {
                 name: name.to_owned(),
                 queue,
+                others: queues.collect(),
                 known,
             });
         }
@@ -275,7 +285,7 @@ impl Models {
 
     /// The queues that the models use, each once.
     pub fn queues(&self) -> std::collections::BTreeSet<QueueName> {
-        self.0.iter().map(|model| model.queue.clone()).collect()
+        self.0.iter().flat_map(Model::all_queues).cloned().collect()
     }
 
     fn to_json(&self) -> Value {
@@ -290,6 +300,32 @@ impl Models {
 }
 
 impl Model {
+    pub fn all_queues(&self) -> impl Iterator<Item = &QueueName> {
+        std::iter::once(&self.queue).chain(&self.others)
+    }
+
+    pub fn takes_queue(&self, queue: &QueueName) -> bool {
+        self.all_queues().any(|known| known == queue)
+    }
+
+    /// Options as a custom resource says them, in whole numbers and words, as the network takes them: `onsetThresholdPercent: 50`
+    /// is `onset_threshold: 0.5`, and `"true"` is `true`. What is not understood stays as it is, for the check to refuse.
+    pub fn translated(&self, options: &Map<String, Value>) -> ApiResult<Map<String, Value>> {
+        let Some(known) = self.known else {
+            return Ok(options.clone());
+        };
+        let mut translated = Map::new();
+        for (name, value) in options {
+            let (own, value) = known.translate(name, value);
+            if translated.insert(own.clone(), value).is_some() {
+                let detail = format!("the option {own} is given twice, under two names");
+                let pointer = format!("/options/{}", problems::escaped(name));
+                return Err(ApiError::new(Code::OptionsInvalid, detail).field(pointer, "given twice"));
+            }
+        }
+        Ok(translated)
+    }
+
     /// Checks every option against the model's schema and names each that is wrong. A model without a schema takes any.
     pub fn check_options(&self, options: &Map<String, Value>) -> ApiResult<()> {
         let Some(known) = self.known else {
@@ -371,6 +407,32 @@ impl Model {
     }
 }
 
+impl Known {
+    fn setting(&self, name: &str) -> Option<&'static Setting> {
+        self.options.iter().find(|setting| setting.name == name)
+    }
+
+    fn translate(&self, name: &str, value: &Value) -> (String, Value) {
+        let mut own = String::new();
+        for letter in name.chars() {
+            if letter.is_ascii_uppercase() {
+                own.push('_');
+            }
+            own.push(letter.to_ascii_lowercase());
+        }
+        if let Some(setting) = self.setting(&own) {
+            return (own, setting.kind.from_word(value));
+        }
+        let hundredfold = own.strip_suffix("_percent").and_then(|own| self.setting(own));
+        match (hundredfold, value.as_f64()) {
+            (Some(setting), Some(percent)) if matches!(setting.kind, Kind::Number { .. }) => {
+                (setting.name.to_owned(), (percent / 100.0).into())
+            }
+            _ => (name.to_owned(), value.clone()),
+        }
+    }
+}
+
 impl Setting {
     fn schema(&self) -> Value {
         let mut schema = match self.kind {
@@ -393,6 +455,22 @@ impl Setting {
 }
 
 impl Kind {
+    /// A value that had to be written as a word.
+    fn from_word(&self, value: &Value) -> Value {
+        let Some(word) = value.as_str() else {
+            return value.clone();
+        };
+        let read = match self {
+            Kind::Boolean { .. } => word.parse::<bool>().ok().map(Value::from),
+            Kind::Number { .. } => word
+                .parse::<f64>()
+                .ok()
+                .filter(|number| number.is_finite())
+                .map(Value::from),
+        };
+        read.unwrap_or_else(|| value.clone())
+    }
+
     fn problem(&self, value: &Value) -> Option<String> {
         match (self, value) {
             (Kind::Boolean { .. }, Value::Bool(_)) => None,
@@ -449,6 +527,28 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_and_words_become_what_the_network_takes() {
+        let models = Models::parse("basic-pitch,other").unwrap();
+        let translated = |options: Value| {
+            let options = options.as_object().unwrap().clone();
+            models.default_model().translated(&options)
+        };
+        let options = json!({"onsetThresholdPercent": 50, "melodia": "false", "minimumNoteLength": "127.7", "midi_tempo": 90});
+        let wanted = json!({"onset_threshold": 0.5, "melodia": false, "minimum_note_length": 127.7, "midi_tempo": 90});
+        assert_eq!(Value::Object(translated(options).unwrap()), wanted);
+        // Left as they are, and refused by name.
+        for bad in [json!({"melodiaPercent": 5}), json!({"melodia": "yes"}), json!({"midiTempo": "inf"}), json!({"Percent": 5})] {
+            let options = translated(bad.clone()).unwrap();
+            assert!(models.default_model().check_options(&options).is_err(), "{bad}");
+        }
+        assert!(translated(json!({"melodia": true, "Melodia": true})).is_ok());
+        assert!(translated(json!({"onset_threshold": 0.1, "onsetThreshold": "0.2"})).is_err());
+        let other = models.find("other").unwrap();
+        let odd = json!({"anyThing": [1]});
+        assert_eq!(other.translated(odd.as_object().unwrap()).unwrap(), *odd.as_object().unwrap());
+    }
+
+    #[test]
     fn a_family_alone_means_its_default_size_and_other_sizes_are_refused_with_what_there_is() {
         let models = Models::parse(DEFAULT).unwrap();
         assert_eq!(models.find("harmonica").unwrap().name, "harmonica:medium");
@@ -473,7 +573,12 @@ mod tests {
         let models = Models::parse("basic-pitch, other=slow").unwrap();
         assert_eq!(models.find("other").unwrap().queue.as_str(), "slow");
         assert_eq!(models.default_model().queue.as_str(), "default");
-        for bad in ["", "a=b=c", "a=UPPER", "a,a", "=x"] {
+        let models = Models::parse("a=x+y,b=y").unwrap();
+        let queue = |name: &str| QueueName::parse(name).unwrap();
+        assert!(models.default_model().takes_queue(&queue("y")));
+        assert!(!models.find("b").unwrap().takes_queue(&queue("x")));
+        assert_eq!(models.queues().len(), 2);
+        for bad in ["", "a=b=c", "a=UPPER", "a,a", "=x", "a=", "a=x+", "a=+x"] {
             assert!(Models::parse(bad).is_err(), "{bad}");
         }
     }

@@ -22,6 +22,18 @@ const OF_TASKS: &[(&str, &str)] = &[
     ),
     ("worker_lost", "The workers that ran it were lost"),
     ("deadline_exceeded", "It took longer than it may"),
+    ("deadline", "It ran longer than whoever asked for it allows"),
+    (
+        "queue_deadline",
+        "It waited for its start longer than whoever asked for it allows",
+    ),
+    (
+        "source_refused",
+        "The source's server does not give the recording away",
+    ),
+    ("source_too_large", "The source is too large"),
+    ("source_timeout", "The source did not arrive in time"),
+    ("source_unreachable", "The source's server cannot be reached"),
     (
         "poison",
         "It took down every worker that ran it, and is not run again",

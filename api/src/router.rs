@@ -13,8 +13,8 @@ use tower_http::timeout::{RequestBodyDeadlineLayer, RequestBodyTimeoutLayer};
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
 use crate::{
-    auth, context, events, health, index, internal, linger, metrics, models, problems, seed,
-    transcriptions,
+    auth, context, events, health, index, internal, linger, metrics, models, operator, problems,
+    seed, signed, transcriptions,
 };
 
 /// The public port.
@@ -32,6 +32,8 @@ pub(crate) fn router(state: AppState) -> Router {
         .merge(problems::router())
         .merge(health::router())
         .merge(internal::router(&state))
+        .merge(operator::router(&state))
+        .merge(signed::router())
         .merge(seed::open_router(&state));
     layered(keyed.merge(open), state)
 }

@@ -14,8 +14,10 @@ use crate::auth::Keys;
 use crate::config::Config;
 use crate::db::Db;
 use crate::events::Hub;
+use crate::fetch::{Policy, Sources};
 use crate::models::Models;
 use crate::objects::Objects;
+use crate::signed::Signer;
 
 /// Cheap to clone; axum's state.
 #[derive(Clone)]
@@ -24,6 +26,7 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     pub config: Config,
     pub keys: Keys,
+    pub operators: Keys,
     pub models: Models,
     pub db: Db,
     pub objects: Objects,
@@ -35,6 +38,10 @@ pub struct Inner {
     pub started_at: Instant,
     /// Open event streams per principal, for `events`.
     pub streams: std::sync::Mutex<HashMap<Arc<str>, usize>>,
+    /// Signs addresses of results.
+    pub(crate) signer: Signer,
+    /// How the sources of jobs are fetched.
+    pub(crate) sources: Sources,
     /// Hints from Redis, fanned out to event streams and loops.
     pub(crate) hub: Arc<Hub>,
 }
@@ -51,6 +58,7 @@ impl AppState {
     /// Opens everything that the service stands on, migrations included.
     pub async fn open(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let keys = config.keys()?;
+        let operators = config.operator_keys()?;
         let models = config.catalogue()?;
         tokio::fs::create_dir_all(&config.data_dir)
             .await
@@ -61,6 +69,8 @@ impl AppState {
                 )
             })?;
         let db = Db::open(&config.database_url()).await?;
+        let signer = Signer::open(&config, &db).await?;
+        let sources = Sources::new(Policy::new(config.operator.allow_source_cidr.clone()));
         let objects = Objects::open(config.objects_url.as_deref(), &config.data_dir)?;
         match objects.remove_stale_pieces(config.body_deadline()).await {
             Ok(0) => {}
@@ -76,6 +86,9 @@ impl AppState {
         Ok(Self(Arc::new(Inner {
             config,
             keys,
+            operators,
+            signer,
+            sources,
             models,
             db,
             objects,

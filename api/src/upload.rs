@@ -39,6 +39,23 @@ impl Received {
         &self.id
     }
 
+    /// One that was stored by other means than an upload.
+    pub(crate) fn stored(
+        state: &AppState,
+        id: &str,
+        filename: &str,
+        bytes: u64,
+        sha256: &str,
+    ) -> Self {
+        Self {
+            filename: filename.to_owned(),
+            bytes,
+            sha256: sha256.to_owned(),
+            id: id.to_owned(),
+            state: Some(state.clone()),
+        }
+    }
+
     /// A row owns it now.
     pub(crate) fn keep(mut self) {
         self.state = None;

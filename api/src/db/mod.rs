@@ -1,9 +1,14 @@
 //! The database: all SQL of the service is in this folder and nowhere else. SQLite and Postgres run the same statements
 //! (sqlx `Any`; TEXT and BIGINT only). It knows rows and guards, not HTTP, Redis or objects.
 
+mod asked;
+mod changes;
+mod fetches;
 mod idempotency;
+mod operated;
 mod retention;
 mod row;
+mod settings;
 mod transcriptions;
 
 use std::borrow::Cow;
@@ -13,16 +18,26 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, SqlStr, Transaction};
 
+pub use asked::{Asked, Operated, Source};
+pub use changes::{Changes, Wanted};
+pub use fetches::{Fetch, Fetched};
 pub use idempotency::{Answered, Remembered};
 pub use retention::Tombstone;
 pub use row::{Applied, Finish, Page, Row, State};
 
 /// Every migration, oldest first. Released files never change; a new one is added.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "transcriptions",
-    include_str!("../../migrations/0001_transcriptions.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "transcriptions",
+        include_str!("../../migrations/0001_transcriptions.sql"),
+    ),
+    (
+        2,
+        "operator",
+        include_str!("../../migrations/0002_operator.sql"),
+    ),
+];
 
 /// No statement of ours takes long; one that hangs would hold its connection for ever. Applies to migrations, too: one that
 /// rewrites a table says `SET LOCAL statement_timeout = 0`. Whoever waits for a lock gives up as early as with SQLite.

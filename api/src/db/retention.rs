@@ -80,26 +80,37 @@ impl Db {
     /// Removes the row and leaves a tombstone whose objects are still to be deleted (`objects_deleted`). False: there is no
     /// such row any more, or it has moved on since it was read.
     pub async fn delete(&self, row: &Row, reason: &str, now_ms: u64) -> Result<bool, Error> {
-        let mut transaction = self.begin().await?;
+        // An operator has to hear of the end of what it may still wait for. It may have ended a moment ago, by the cancel that comes
+        // before this; what goes by its age ended long ago.
+        let mut change = match reason {
+            "expired" => self.begin_change(&[]).await?,
+            _ => self.begin_change(&[&row.id]).await?,
+        };
+        let number = change.number();
+        let transaction = &mut change.transaction;
+        let origin = row.operated.as_ref().filter(|_| number > 0);
         let deleted =
             sqlx::query("DELETE FROM transcriptions WHERE id = $1 AND life = $2 AND state = $3")
                 .bind(&row.id)
                 .bind(to_db(row.life))
                 .bind(row.state.as_str())
-                .execute(&mut *transaction)
+                .execute(&mut **transaction)
                 .await?;
         if deleted.rows_affected() == 1 {
             sqlx::query(
-                "INSERT INTO tombstones (id, seed_id, reason, deleted_at_ms, objects_left) VALUES ($1, $2, $3, $4, 1)",
+                "INSERT INTO tombstones (id, seed_id, reason, deleted_at_ms, objects_left, origin, change_seq) \
+                 VALUES ($1, $2, $3, $4, 1, $5, $6)",
             )
             .bind(&row.id)
             .bind(row.seed_id)
             .bind(reason)
             .bind(to_db(now_ms))
-            .execute(&mut *transaction)
+            .bind(origin.map(|operated| operated.origin.as_str()))
+            .bind(number)
+            .execute(&mut **transaction)
             .await?;
         }
-        transaction.commit().await?;
+        change.commit().await?;
         Ok(deleted.rows_affected() == 1)
     }
 

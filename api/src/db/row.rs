@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use queue::{ResultPointer, TaskError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, Row as _};
 
-use super::Error;
+use super::{Error, Operated, to_db};
 
 /// The states of a transcription, in the users' words. `Running` is never stored: Redis knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -95,6 +96,15 @@ pub struct Row {
     pub attempt: u64,
     pub error: Option<TaskError>,
     pub result: Option<ResultPointer>,
+    /// Of rows that an operator asked for; boxed, because most are uploads.
+    pub operated: Option<Box<Operated>>,
+}
+
+impl Row {
+    /// Its owner wants no worker to have it.
+    pub fn is_suspended(&self) -> bool {
+        self.operated.as_ref().is_some_and(|operated| operated.suspended)
+    }
 }
 
 /// A final state on its way from the outbox into a row.
@@ -133,7 +143,12 @@ pub enum Applied {
 
 pub(super) const COLUMNS: &str = "id, seed_id, state, life, outbox_number, created_at_ms, updated_at_ms, queued_at_ms, \
      started_at_ms, finished_at_ms, expires_at_ms, filename, media_type, bytes, sha256, sample_rate, channels, audio_ms, \
-     duration_estimated, source_stored, model, options, queue, labels, attempt, error, result";
+     duration_estimated, source_stored, model, options, queue, labels, attempt, error, result, origin, change_seq, asked, \
+     suspended, ttl_ms, queue_deadline_ms, run_deadline_ms";
+
+/// A place for each of them.
+pub(super) const PLACES: &str = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+     $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34";
 
 impl Row {
     pub(super) fn read(row: &AnyRow) -> Result<Self, Error> {
@@ -177,9 +192,80 @@ impl Row {
             attempt: number("attempt")?,
             error: json(&id, "error", row.try_get("error")?)?,
             result: json(&id, "result", row.try_get("result")?)?,
+            operated: operated(&id, row)?.map(Box::new),
             id,
         })
     }
+
+    /// Binds `COLUMNS` in their order; `number` is the change's.
+    pub(super) fn bind_all<'q>(
+        &'q self,
+        query: Query<'q, Any, AnyArguments>,
+        number: i64,
+    ) -> Query<'q, Any, AnyArguments> {
+        let operated = self.operated.as_deref();
+        query
+            .bind(&self.id)
+            .bind(self.seed_id)
+            .bind(self.state.as_str())
+            .bind(to_db(self.life))
+            .bind(to_db(self.outbox_number))
+            .bind(to_db(self.created_at_ms))
+            .bind(to_db(self.updated_at_ms))
+            .bind(self.queued_at_ms.map(to_db))
+            .bind(self.started_at_ms.map(to_db))
+            .bind(self.finished_at_ms.map(to_db))
+            .bind(self.expires_at_ms.map(to_db))
+            .bind(&self.filename)
+            .bind(&self.media_type)
+            .bind(to_db(self.bytes))
+            .bind(&self.sha256)
+            .bind(to_db(self.sample_rate))
+            .bind(to_db(self.channels))
+            .bind(to_db(self.audio_ms))
+            .bind(i64::from(self.duration_estimated))
+            .bind(i64::from(self.source_stored))
+            .bind(&self.model)
+            .bind(to_json(&self.options))
+            .bind(&self.queue)
+            .bind(to_json(&self.labels))
+            .bind(to_db(self.attempt))
+            .bind(self.error.as_ref().map(to_json))
+            .bind(self.result.as_ref().map(to_json))
+            .bind(operated.map(|operated| operated.origin.as_str()))
+            .bind(number)
+            .bind(operated.map(|operated| to_json(&operated.asked)))
+            .bind(i64::from(self.is_suspended()))
+            .bind(operated.and_then(|operated| operated.ttl_ms).map(to_db))
+            .bind(operated.and_then(|operated| operated.queue_deadline_ms).map(to_db))
+            .bind(operated.and_then(|operated| operated.run_deadline_ms).map(to_db))
+    }
+}
+
+fn operated(id: &str, row: &AnyRow) -> Result<Option<Operated>, Error> {
+    let origin: Option<String> = row.try_get("origin")?;
+    let Some(origin) = origin else {
+        return Ok(None);
+    };
+    let Some(asked) = json(id, "asked", row.try_get("asked")?)? else {
+        return Err(Error::Unreadable {
+            id: id.to_owned(),
+            column: "asked",
+            value: String::new(),
+        });
+    };
+    let number = |column| -> Result<Option<u64>, Error> {
+        Ok(row.try_get::<Option<i64>, _>(column)?.map(from_db))
+    };
+    Ok(Some(Operated {
+        origin,
+        seq: from_db(row.try_get("change_seq")?),
+        asked,
+        suspended: row.try_get::<i64, _>("suspended")? != 0,
+        ttl_ms: number("ttl_ms")?,
+        queue_deadline_ms: number("queue_deadline_ms")?,
+        run_deadline_ms: number("run_deadline_ms")?,
+    }))
 }
 
 /// Of many rows: one that cannot be read must not hide the others.

@@ -2,45 +2,15 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::row::{COLUMNS, from_db, readable, to_json};
+use super::row::{COLUMNS, PLACES, from_db, readable, to_json};
 use super::{Answered, Applied, Db, Error, Finish, Page, Row, State, to_db};
 
 impl Db {
-    /// Inserts a new row and, with it, the answer to its Idempotency-Key: both are there or neither.
+    /// Inserts an uploaded row and, with it, the answer to its Idempotency-Key: both are there or neither.
     pub async fn insert(&self, row: &Row, answered: Option<&Answered>) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
-        let statement = format!(
-            "INSERT INTO transcriptions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-             $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)"
-        );
-        sqlx::query(AssertSqlSafe(statement))
-            .bind(&row.id)
-            .bind(row.seed_id)
-            .bind(row.state.as_str())
-            .bind(to_db(row.life))
-            .bind(to_db(row.outbox_number))
-            .bind(to_db(row.created_at_ms))
-            .bind(to_db(row.updated_at_ms))
-            .bind(row.queued_at_ms.map(to_db))
-            .bind(row.started_at_ms.map(to_db))
-            .bind(row.finished_at_ms.map(to_db))
-            .bind(row.expires_at_ms.map(to_db))
-            .bind(&row.filename)
-            .bind(&row.media_type)
-            .bind(to_db(row.bytes))
-            .bind(&row.sha256)
-            .bind(to_db(row.sample_rate))
-            .bind(to_db(row.channels))
-            .bind(to_db(row.audio_ms))
-            .bind(i64::from(row.duration_estimated))
-            .bind(i64::from(row.source_stored))
-            .bind(&row.model)
-            .bind(to_json(&row.options))
-            .bind(&row.queue)
-            .bind(to_json(&row.labels))
-            .bind(to_db(row.attempt))
-            .bind(row.error.as_ref().map(to_json))
-            .bind(row.result.as_ref().map(to_json))
+        let statement = format!("INSERT INTO transcriptions ({COLUMNS}) VALUES ({PLACES})");
+        row.bind_all(sqlx::query(AssertSqlSafe(statement)), 0)
             .execute(&mut *transaction)
             .await?;
         if let Some(answered) = answered {
@@ -103,11 +73,12 @@ impl Db {
         Ok(Page { rows, end })
     }
 
-    /// `created` -> `queued` (the seed's second step). False: it was not `created` any more.
+    /// `created` -> `queued` (the seed's second step). False: it was not `created` any more, or an operator's, whose source the
+    /// service fetches and starts by itself.
     pub async fn set_queued(&self, id: &str, now_ms: u64) -> Result<bool, Error> {
         let changed = sqlx::query(
             "UPDATE transcriptions SET state = 'queued', queued_at_ms = $2, updated_at_ms = $2, expires_at_ms = NULL \
-             WHERE id = $1 AND state = 'created'",
+             WHERE id = $1 AND state = 'created' AND origin IS NULL",
         )
         .bind(id)
         .bind(to_db(now_ms))
@@ -125,7 +96,7 @@ impl Db {
     ) -> Result<bool, Error> {
         let changed = sqlx::query(
             "UPDATE transcriptions SET state = 'created', queued_at_ms = NULL, updated_at_ms = $2, expires_at_ms = $3 \
-             WHERE id = $1 AND state = 'queued'",
+             WHERE id = $1 AND state = 'queued' AND origin IS NULL",
         )
         .bind(id)
         .bind(to_db(now_ms))
@@ -138,8 +109,10 @@ impl Db {
     /// Applies outbox entries in one transaction; each only to an unfinished row of its life and with a larger number.
     pub async fn finish(&self, entries: &[Finish]) -> Result<Vec<Applied>, Error> {
         let mut applied = Vec::with_capacity(entries.len());
-        let mut transaction = self.begin().await?;
+        let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        let mut change = self.begin_change(&ids).await?;
         for entry in entries {
+            let number = change.number();
             let audio_ms = entry
                 .result
                 .as_ref()
@@ -149,7 +122,9 @@ impl Db {
                 "UPDATE transcriptions SET state = $4, outbox_number = $3, attempt = $5, error = $6, result = $7, \
                  audio_ms = COALESCE($8, audio_ms), \
                  duration_estimated = CASE WHEN $8 IS NULL THEN duration_estimated ELSE 0 END, \
-                 started_at_ms = $9, finished_at_ms = $10, updated_at_ms = $10, expires_at_ms = $11 \
+                 started_at_ms = $9, finished_at_ms = $10, updated_at_ms = $10, \
+                 expires_at_ms = CASE WHEN ttl_ms IS NOT NULL AND $10 + ttl_ms > $11 THEN $10 + ttl_ms ELSE $11 END, \
+                 change_seq = CASE WHEN origin IS NULL THEN 0 ELSE $12 END, fetch_due_ms = NULL, fetch_owner = NULL \
                  WHERE id = $1 AND life = $2 AND outbox_number < $3 AND state IN ('created', 'queued')",
             )
             .bind(&entry.id)
@@ -163,7 +138,8 @@ impl Db {
             .bind(entry.started_at_ms.map(to_db))
             .bind(to_db(entry.finished_at_ms))
             .bind(entry.expires_at_ms.map(to_db))
-            .execute(&mut *transaction)
+            .bind(number)
+            .execute(&mut *change.transaction)
             .await?;
             if changed.rows_affected() == 1 {
                 applied.push(Applied::Done);
@@ -171,7 +147,7 @@ impl Db {
             }
             let row = sqlx::query("SELECT id FROM transcriptions WHERE id = $1")
                 .bind(&entry.id)
-                .fetch_optional(&mut *transaction)
+                .fetch_optional(&mut *change.transaction)
                 .await?;
             applied.push(if row.is_some() {
                 Applied::Ignored
@@ -179,43 +155,29 @@ impl Db {
                 Applied::Unknown
             });
         }
-        transaction.commit().await?;
+        change.commit().await?;
         Ok(applied)
-    }
-
-    /// Ends a transcription that Redis does not know (never started, or forgotten): no outbox entry will come for it.
-    pub async fn cancel_unqueued(
-        &self,
-        row: &Row,
-        now_ms: u64,
-        expires_at_ms: Option<u64>,
-    ) -> Result<bool, Error> {
-        let changed = sqlx::query(
-            "UPDATE transcriptions SET state = 'cancelled', finished_at_ms = $3, updated_at_ms = $3, expires_at_ms = $4 \
-             WHERE id = $1 AND life = $2 AND state IN ('created', 'queued')",
-        )
-        .bind(&row.id)
-        .bind(to_db(row.life))
-        .bind(to_db(now_ms))
-        .bind(expires_at_ms.map(to_db))
-        .execute(&self.pool)
-        .await?;
-        Ok(changed.rows_affected() == 1)
     }
 
     /// Retry: a failed or cancelled row starts its next life. `None`: it was not in that state and life any more.
     pub async fn raise_life(&self, id: &str, life: u64, now_ms: u64) -> Result<Option<Row>, Error> {
+        let mut change = self.begin_change(&[id]).await?;
+        let number = change.number();
         let changed = sqlx::query(
             "UPDATE transcriptions SET state = 'queued', life = life + 1, attempt = 0, error = NULL, result = NULL, \
-             queued_at_ms = $3, updated_at_ms = $3, started_at_ms = NULL, finished_at_ms = NULL, expires_at_ms = NULL \
+             queued_at_ms = $3, updated_at_ms = $3, started_at_ms = NULL, finished_at_ms = NULL, expires_at_ms = NULL, \
+             queue_deadline_ms = CASE WHEN queue_limit_ms IS NULL OR suspended = 1 THEN NULL ELSE queue_limit_ms + $3 END, \
+             run_deadline_ms = NULL, change_seq = $4 \
              WHERE id = $1 AND life = $2 AND state IN ('failed', 'cancelled')",
         )
         .bind(id)
         .bind(to_db(life))
         .bind(to_db(now_ms))
-        .execute(&self.pool)
+        .bind(number)
+        .execute(&mut *change.transaction)
         .await?;
         if changed.rows_affected() == 1 {
+            change.commit().await?;
             self.get(id).await
         } else {
             Ok(None)
@@ -225,9 +187,11 @@ impl Db {
     /// Takes a retry back that the queue refused: the old outcome again, but the life stays raised, so that no entry of
     /// the old one can apply twice.
     pub async fn restore_outcome(&self, before: &Row, now_ms: u64) -> Result<bool, Error> {
+        let mut change = self.begin_change(&[&before.id]).await?;
+        let number = change.number();
         let changed = sqlx::query(
             "UPDATE transcriptions SET state = $3, attempt = $4, error = $5, queued_at_ms = $6, started_at_ms = $7, \
-             finished_at_ms = $8, expires_at_ms = $9, updated_at_ms = $10 \
+             finished_at_ms = $8, expires_at_ms = $9, updated_at_ms = $10, change_seq = $11 \
              WHERE id = $1 AND life = $2 AND state = 'queued'",
         )
         .bind(&before.id)
@@ -240,8 +204,10 @@ impl Db {
         .bind(before.finished_at_ms.map(to_db))
         .bind(before.expires_at_ms.map(to_db))
         .bind(to_db(now_ms))
-        .execute(&self.pool)
+        .bind(number)
+        .execute(&mut *change.transaction)
         .await?;
+        change.commit().await?;
         Ok(changed.rows_affected() == 1)
     }
 

@@ -1,6 +1,7 @@
 //! What the service does without being asked: outbox into the database, lost tasks back into the queue, dead workers' tasks
 //! to others, old things away. Each step may be repeated or cut short at any point, and any number of replicas may run it.
 
+pub mod deadlines;
 pub mod fsck;
 pub mod reaper;
 pub mod reconciler;
@@ -50,6 +51,18 @@ async fn run(state: AppState) -> anyhow::Result<()> {
         own.hub.run(&own.queue, &own.shutdown).await;
         "hints"
     });
+    let own = state.clone();
+    loops.spawn(async move {
+        crate::fetch::run(&own).await;
+        "fetches"
+    });
+    add(
+        &mut loops,
+        &state,
+        "deadlines",
+        ms(state.config.operator.deadline_interval_ms),
+        deadlines::enforce,
+    );
     let own = state.clone();
     loops.spawn(async move {
         let wake = || own.hub.finished();

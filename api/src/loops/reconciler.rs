@@ -7,6 +7,7 @@ use queue::{CancelKind, Replayed, TaskId, TaskSnapshot, TaskStatus};
 use super::{go_on, subscriber};
 use crate::db::Row;
 use crate::metrics::names;
+use crate::operator;
 use crate::state::{AppState, now_ms};
 use crate::transcriptions;
 
@@ -71,9 +72,21 @@ async fn mend(
     snapshot: Option<&TaskSnapshot>,
 ) -> anyhow::Result<()> {
     let Some(snapshot) = snapshot else {
+        // Its owner wants no worker to have it: there is nothing to put into the queue.
+        if row.is_suspended() {
+            return Ok(());
+        }
         enqueue(state, row).await?;
         return told(id, row, "enqueued");
     };
+    let waits = snapshot.status == TaskStatus::Pending;
+    if snapshot.life == row.life && waits && snapshot.parked != row.is_suspended() {
+        operator::follow(state, row).await?;
+        return told(id, row, "parked or unparked");
+    }
+    if snapshot.life < row.life && row.is_suspended() {
+        return Ok(());
+    }
     if snapshot.life < row.life {
         return mend_old_life(state, id, row, snapshot).await;
     }

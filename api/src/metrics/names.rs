@@ -26,6 +26,7 @@ pub(crate) const JOBS: &str = "wtt_jobs";
 pub(crate) const STORAGE: &str = "wtt_storage_bytes";
 pub(crate) const REAPED: &str = "wtt_reaped_total";
 pub(crate) const RECONCILED: &str = "wtt_reconciled_total";
+pub(crate) const FETCHES: &str = "wtt_fetches_total";
 pub(crate) const SWEPT: &str = "wtt_swept_total";
 pub(crate) const FSCK: &str = "wtt_queue_fsck_findings";
 pub(crate) const LOOP_FAILURES: &str = "wtt_loop_failures_total";
@@ -47,7 +48,7 @@ pub(super) const BUCKETS: [(&str, &[f64]); 3] = [
 ];
 
 /// The codes that a failed task may count under; what a worker invents counts as `other`.
-const CODES: [&str; 26] = [
+const CODES: [&str; 33] = [
     "audio_damaged",
     "audio_empty",
     "audio_limits",
@@ -69,6 +70,13 @@ const CODES: [&str; 26] = [
     "poison",
     "queue_deadline",
     "source_expired",
+    "source_forbidden_address",
+    "source_invalid",
+    "source_not_found",
+    "source_refused",
+    "source_timeout",
+    "source_too_large",
+    "source_unreachable",
     "storage",
     "task_unknown",
     "temp_dir_too_small",
@@ -139,6 +147,7 @@ pub(super) fn describe() {
         RECONCILED,
         "Tasks that Redis had lost and the reconciler mended"
     );
+    describe_counter!(FETCHES, "Sources of jobs fetched, by outcome");
     describe_counter!(SWEPT, "What the sweeper removed");
     describe_gauge!(FSCK, "Findings of the last check of the queue; expected 0");
     describe_counter!(LOOP_FAILURES, "Failed runs of a background loop");

@@ -32,6 +32,8 @@ pub enum ObjectKey<'a> {
     Midi { id: &'a str, fingerprint: &'a str },
     /// The notes JSON of one attempt.
     Notes { id: &'a str, fingerprint: &'a str },
+    /// A recording that somebody else put there for us, by its whole key (`imports/NAMESPACE/...`).
+    Import(&'a str),
 }
 
 impl std::fmt::Display for ObjectKey<'_> {
@@ -44,6 +46,7 @@ impl std::fmt::Display for ObjectKey<'_> {
             ObjectKey::Notes { id, fingerprint } => {
                 write!(formatter, "results/{id}/{fingerprint}.json")
             }
+            ObjectKey::Import(key) => formatter.write_str(key),
         }
     }
 }
@@ -197,6 +200,15 @@ impl Objects {
             },
             _ => error,
         }
+    }
+
+    /// Copies an object within the store.
+    pub async fn copy(&self, from: ObjectKey<'_>, to: ObjectKey<'_>) -> Result<(), Error> {
+        let (source, target) = (self.path(&from.to_string()), self.path(&to.to_string()));
+        self.store
+            .copy(&source, &target)
+            .await
+            .map_err(|source| self.not_found_or_away("copy", from, source))
     }
 
     /// Deletes an object; one that is not there counts as deleted.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use queue::{CancelAnswer, CancelKind};
+use queue::{CancelAnswer, CancelKind, TaskError};
 
 use super::enqueue::task_id;
 use super::row::{expiry, find};
@@ -56,11 +56,41 @@ pub(crate) async fn cancel(
     }
 }
 
+/// Ends a row of which the queue knows nothing, with the error that the queue would have given.
+pub(crate) async fn end_row(
+    state: &AppState,
+    row: &Row,
+    kind: CancelKind,
+    reason: &str,
+) -> ApiResult<()> {
+    let ended = match kind {
+        CancelKind::Cancelled => JobState::Cancelled,
+        CancelKind::Deadline | CancelKind::QueueDeadline => JobState::Failed,
+    };
+    let error = TaskError {
+        code: kind.as_str().to_owned(),
+        kind: kind.as_str().to_owned(),
+        message: reason.to_owned(),
+    };
+    let now = now_ms();
+    let changed = state
+        .db
+        .end_unqueued(row, ended, Some(&error), now, expiry(state, now))
+        .await?;
+    if !changed && !find(state, &row.id).await?.state.is_final() {
+        let detail = "the transcription has just changed; try again";
+        return Err(ApiError::new(Code::QueueUnavailable, detail).retry_after(1));
+    }
+    state.changed.notify_waiters();
+    state.hub.look(&task_id(&row.id)?);
+    Ok(())
+}
+
 async fn cancel_row(state: &AppState, row: Row) -> ApiResult<Response> {
     let now = now_ms();
     let changed = state
         .db
-        .cancel_unqueued(&row, now, expiry(state, now))
+        .end_unqueued(&row, JobState::Cancelled, None, now, expiry(state, now))
         .await?;
     state.changed.notify_waiters();
     let row = find(state, &row.id).await?;

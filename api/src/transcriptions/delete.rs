@@ -43,7 +43,8 @@ pub(crate) async fn delete(
 pub(crate) async fn remove(state: &AppState, row: Row, reason: &str) -> ApiResult<bool> {
     let id = row.id.as_str();
     let task = task_id(id)?;
-    let mut still_running = false;
+    // A fetch that is under way may store its recording yet.
+    let mut still_running = row.state == JobState::Created && row.operated.is_some();
     if row.state == JobState::Queued {
         let asked = state
             .queue

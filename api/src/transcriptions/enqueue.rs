@@ -1,6 +1,6 @@
 //! From a row to a task in Redis. The row comes first, so whatever happens here can be repeated; ids make it idempotent.
 
-use queue::{Enqueued, NewTask, QueueName, Replayed, TaskId, TaskPayload};
+use queue::{Enqueued, NewTask, Priority, QueueName, Replayed, TaskId, TaskPayload};
 
 use crate::db::Row;
 use crate::error::{ApiError, ApiResult, Code};
@@ -11,12 +11,15 @@ use crate::state::AppState;
 pub(crate) enum Submitted {
     /// Redis has it.
     Queued,
-    /// Redis cannot be reached, or its answer was lost: the reconciler will enqueue it.
+    /// Redis cannot be reached, or its answer was lost: the reconciler will enqueue it. Or its owner wants it to wait.
     Later,
 }
 
 /// ENQUEUE for the row's life. An error means that the queue refused it and holds nothing of it.
 pub(crate) async fn submit(state: &AppState, row: &Row) -> ApiResult<Submitted> {
+    if row.is_suspended() {
+        return Ok(Submitted::Later);
+    }
     let task = task_of(state, row)?;
     match state.queue.enqueue(&task).await {
         Ok(Enqueued::New | Enqueued::Known { .. }) => {
@@ -33,7 +36,7 @@ pub(crate) async fn submit(state: &AppState, row: &Row) -> ApiResult<Submitted> 
 
 /// Brings a row's life to Redis whatever Redis remembers of the lives before: REPLAY, and ENQUEUE where it is forgotten.
 pub(crate) async fn resubmit(state: &AppState, row: &Row) -> ApiResult<Submitted> {
-    if row.life == 1 {
+    if row.life == 1 || row.is_suspended() {
         return submit(state, row).await;
     }
     match state.queue.replay(&task_id(&row.id)?, row.life).await {
@@ -45,6 +48,16 @@ pub(crate) async fn resubmit(state: &AppState, row: &Row) -> ApiResult<Submitted
         Ok(Replayed::NotFailed | Replayed::Unknown) => submit(state, row).await,
         Err(error) => later(row, error),
     }
+}
+
+/// The first start of a row that an operator may suspend at any moment: whichever of the two comes second sees the other.
+pub(crate) async fn start(state: &AppState, row: &Row) -> ApiResult<Submitted> {
+    let submitted = submit(state, row).await?;
+    let now = state.db.get(&row.id).await?;
+    if submitted == Submitted::Queued && now.is_some_and(|row| row.is_suspended()) {
+        state.queue.park(&task_id(&row.id)?).await?;
+    }
+    Ok(submitted)
 }
 
 fn later(row: &Row, error: queue::Error) -> ApiResult<Submitted> {
@@ -74,6 +87,18 @@ pub(crate) fn task_of(state: &AppState, row: &Row) -> ApiResult<NewTask> {
     let mut task = NewTask::new(task_id(&row.id)?, row.model.as_str(), payload, row.audio_ms);
     task.queue = QueueName::parse(row.queue.as_str()).map_err(ApiError::internal)?;
     task.life = row.life;
-    task.max_depth = state.config.limits.max_queue_depth;
+    match &row.operated {
+        None => task.max_depth = state.config.limits.max_queue_depth,
+        // It was promised when it was asked for, and waits for room nowhere else.
+        Some(operated) => {
+            task.max_depth = 0;
+            task.max_retries = operated.asked.backoff_limit;
+            task.priority = match operated.asked.priority {
+                1.. => Priority::High,
+                0 => Priority::Normal,
+                _ => Priority::Low,
+            };
+        }
+    }
     Ok(task)
 }

@@ -29,6 +29,10 @@ pub(crate) enum FileName {
 }
 
 impl FileName {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+
     const ALL: [FileName; 5] = [
         FileName::Midi,
         FileName::NotesJson,
@@ -124,15 +128,8 @@ pub(crate) async fn get_file(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let row = find(&state, &id).await?;
-    let Some(name) = FileName::ALL
-        .into_iter()
-        .find(|known| known.as_str() == name)
-    else {
-        let known: Vec<&str> = FileName::ALL.iter().map(|name| name.as_str()).collect();
-        return Err(ApiError::new(
-            Code::FileUnknown,
-            format!("no file {name:?}; there are {}", known.join(", ")),
-        ));
+    let Some(name) = FileName::parse(&name) else {
+        return Err(unknown_file(&name));
     };
     // A picture is for looking at; everything else is for keeping.
     let how = if name == FileName::RollSvg {
@@ -141,6 +138,14 @@ pub(crate) async fn get_file(
         Disposition::Attachment
     };
     respond(&state, &row, name, (&method, &headers), how).await
+}
+
+pub(crate) fn unknown_file(name: &str) -> ApiError {
+    let known: Vec<&str> = FileName::ALL.iter().map(|name| name.as_str()).collect();
+    ApiError::new(
+        Code::FileUnknown,
+        format!("no file {name:?}; there are {}", known.join(", ")),
+    )
 }
 
 /// A file of a row as an answer, with tags and ranges.
@@ -235,6 +240,10 @@ type Render = fn(&music::Transcript, &str) -> String;
 
 fn open(row: &Row, name: FileName) -> ApiResult<Stored<'_>> {
     if name == FileName::Source {
+        if !row.source_stored && row.state == JobState::Created {
+            let detail = "the recording has not been fetched";
+            return Err(ApiError::new(Code::NotReady, detail).retry_after(2));
+        }
         if !row.source_stored {
             return Err(ApiError::new(
                 Code::SourceExpired,

@@ -22,8 +22,9 @@ use axum::routing::{get, post};
 
 use crate::state::AppState;
 
+pub(crate) use actions::end_row;
 pub(crate) use delete::remove;
-pub(crate) use enqueue::{Submitted, resubmit, submit, task_of};
+pub(crate) use enqueue::{Submitted, resubmit, start, submit, task_id, task_of};
 pub(crate) use view::{View, view, view_one};
 
 /// Room for the other parts and the boundaries around a recording of the largest size.

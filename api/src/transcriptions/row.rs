@@ -73,6 +73,7 @@ pub(crate) fn new_row(
         attempt: 0,
         error: None,
         result: None,
+        operated: None,
     }
 }
 
@@ -83,7 +84,7 @@ pub(crate) fn expiry(state: &AppState, now_ms: u64) -> Option<u64> {
 }
 
 /// Positive, 53 bits (exact in JavaScript), random: as hard to guess as a short id can be.
-fn new_seed_id() -> i64 {
+pub(crate) fn new_seed_id() -> i64 {
     rand::random_range(1..(1_i64 << 53))
 }
 

@@ -100,6 +100,10 @@ impl View {
             (!row.labels.is_empty()).then(|| json!(row.labels)),
         );
         put("queue", Some(row.queue.as_str().into()));
+        if let Some(operated) = &row.operated {
+            put("origin", Some(operated.origin.as_str().into()));
+            put("suspended", operated.suspended.then(|| true.into()));
+        }
         if let Some(snapshot) = &self.snapshot {
             put(
                 "progress",
@@ -158,8 +162,15 @@ impl View {
 
     fn source(&self) -> Value {
         let row = &self.row;
+        let kind = match &row.operated {
+            None => "upload",
+            Some(operated) => operated.asked.source.kind(),
+        };
+        if row.sha256.is_empty() {
+            return json!({"kind": kind, "filename": row.filename, "stored": false});
+        }
         let mut source = json!({
-            "kind": "upload",
+            "kind": kind,
             "filename": row.filename,
             "bytes": row.bytes,
             "sha256": row.sha256,

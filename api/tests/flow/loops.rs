@@ -331,7 +331,7 @@ async fn what_has_moved_on_is_not_removed() {
         let read = async || db.get(&id).await.unwrap().unwrap();
         let waiting = read().await;
         assert!(
-            db.cancel_unqueued(&waiting, now_ms(), Some(1))
+            db.end_unqueued(&waiting, State::Cancelled, None, now_ms(), Some(1))
                 .await
                 .unwrap()
         );

@@ -13,6 +13,7 @@ mod idempotency;
 mod leftovers;
 mod lifecycle;
 mod list;
+mod operator;
 mod outage;
 mod postgres;
 mod security;

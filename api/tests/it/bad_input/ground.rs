@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 
 use queue::{Claim, TaskId};
 use reqwest::StatusCode;
+use serde_json::{Value, json};
 
 use crate::app::{Database, TestApp, job_path};
 use crate::fake_worker::FakeWorker;
 
 pub(crate) const KEY: &str = "a-key-of-the-table-0123";
+pub(crate) const OPERATOR: &str = "operator-of-the-table-0123";
+pub(crate) const ORIGIN: &str = "wtt/music";
 pub(crate) const LIMIT_BYTES: usize = 300_000;
 pub(crate) const LIMIT_SECONDS: u64 = 20;
 pub(crate) const RESULT_BYTES: usize = 5_000;
@@ -35,6 +38,11 @@ pub(crate) struct Ground {
     pub(crate) released: Claim,
     /// Its worker was taken for dead.
     pub(crate) lost: Claim,
+    /// An operator's: suspended, and what was asked for.
+    pub(crate) job: String,
+    pub(crate) asked: Value,
+    /// An operator's, whose source was not there.
+    pub(crate) failed_job: String,
 }
 
 /// All that must be the same before and after.
@@ -52,6 +60,8 @@ impl Ground {
             format!("--max-decoded-seconds={LIMIT_SECONDS}"),
             format!("--max-result-bytes={RESULT_BYTES}"),
             format!("--api-key={KEY}"),
+            format!("--operator-key={OPERATOR}"),
+            "--fetch-interval-ms=100".to_owned(),
             // Claims of the table live until it is through.
             "--reap=false".to_owned(),
             "--max-parts=4".to_owned(),
@@ -98,6 +108,14 @@ impl Ground {
         let uploaded = request.multipart(form).send().await.unwrap();
         let uploaded: serde_json::Value = uploaded.json().await.unwrap();
         let created = uploaded["audio_midi_id"].as_i64().unwrap();
+        let asked = json!({"source": {"transcription": succeeded}, "origin": ORIGIN, "suspended": true});
+        let missing = json!({"source": {"object": "imports/music/missing.wav"}, "origin": ORIGIN});
+        for (id, body, state) in [("job", &asked, "queued"), ("failed-job", &missing, "failed")] {
+            let url = format!("{}/internal/v1/transcriptions/{id}", app.base);
+            let request = app.client.put(url).bearer_auth(OPERATOR).json(body);
+            assert_eq!(request.send().await.unwrap().status(), StatusCode::ACCEPTED);
+            app.wait_for(id, state).await;
+        }
         let number = async |id: &str| app.state.db.get(id).await.unwrap().unwrap().seed_id;
         let live_number = number(live.id.as_str()).await;
         let succeeded_number = number(&succeeded).await;
@@ -114,6 +132,9 @@ impl Ground {
             done,
             released,
             lost,
+            job: "job".to_owned(),
+            asked,
+            failed_job: "failed-job".to_owned(),
             app,
         }
     }
@@ -159,6 +180,7 @@ impl Ground {
             .map(|claim| claim.token.as_str().to_owned());
         let mut secrets = vec![
             KEY.to_owned(),
+            OPERATOR.to_owned(),
             self.app.state.config.data_dir.display().to_string(),
             self.app.redis.socket().display().to_string(),
         ];
