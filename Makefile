@@ -17,7 +17,7 @@ NAME ?= dev
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-api eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-api bench-fair bench-precision eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -124,6 +124,14 @@ bench-models: models ## time Basic Pitch beside the published package: make benc
 
 bench-harmonica: build ## time Harmonica beside the published package in both of its modes: make bench-harmonica SIZES="nano small"
 	@scripts/bench/harmonica.sh $(SIZES)
+
+bench-fair: models ## one recording of an hour and fifty short ones in one worker: make bench-fair MODEL=basic-pitch LONG_SECONDS=3600 SHORT=50 SLOTS=51 (minutes)
+	@echo "bench-fair: cargo test --release -p worker --test worker -- --ignored --nocapture fairness"
+	@MODEL=$(MODEL) LONG_SECONDS=$(LONG_SECONDS) SHORT=$(SHORT) SLOTS=$(SLOTS) cargo test --release -p worker --test worker $(LOCKED) -- --ignored --nocapture fairness
+
+bench-precision: models ## what TF32 and bfloat16 change in the notes of each installed network: make bench-precision DEVICE=cuda FILES="a.wav"
+	@echo "bench-precision: cargo run --release -p transcription --example precision"
+	@DEVICE=$(or $(DEVICE),cpu) cargo run --release --quiet -p transcription $(LOCKED) --example precision -- $(or $(FILES),$(wildcard transcription/tests/fixtures/*/audio.*))
 
 recordings: ## make the test recordings that parity uses, into target/recordings
 	@scripts/parity/run.sh --recordings-only

@@ -6,12 +6,14 @@
 
 mod api;
 mod disk;
+mod fairness;
 mod hand_in;
 mod leases;
 mod logs;
 mod network;
 mod recordings;
 mod results;
+mod slots;
 mod stage;
 
 #[path = "../../../api/tests/it/bad_input/sounds.rs"]

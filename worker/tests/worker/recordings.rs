@@ -17,7 +17,7 @@ const LIMIT_SECONDS: u64 = 6;
 type Outcome = Result<(Option<usize>, &'static str), &'static str>;
 
 /// Killed with the test.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -32,7 +32,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 /// A tone in every channel, 16 bits.
-fn tone(seconds: f64, rate: u32, channels: u16) -> Vec<u8> {
+pub(crate) fn tone(seconds: f64, rate: u32, channels: u16) -> Vec<u8> {
     let count = (seconds * f64::from(rate)).round() as u32;
     let mut data = Vec::new();
     for n in 0..count {
@@ -69,6 +69,17 @@ fn recordings() -> Vec<(&'static str, Vec<u8>, Outcome)> {
     ]
 }
 
+/// The worker as a program; it ends with whoever holds the other end of its standard input.
+pub(crate) fn wtt_worker(stage: &Stage, slots: u32) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wtt-worker"));
+    command
+        .args(["--api-url", &stage.api.url, "--redis-url", &stage.redis.url()])
+        .args(["--slots", &slots.to_string(), "--exit-with-parent", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
 fn noisy_mp3() -> Vec<u8> {
     let mut state = 1_u32;
     let noise = std::iter::repeat_with(move || {
@@ -98,21 +109,7 @@ async fn odd_recordings_are_transcribed_and_impossible_ones_have_their_code() {
         ids.push(stage.enqueue(&id, LEASE, payload).await);
     }
     let started = Instant::now();
-    let _worker = Process(
-        Command::new(env!("CARGO_BIN_EXE_wtt-worker"))
-            .args([
-                "--api-url",
-                &stage.api.url,
-                "--redis-url",
-                &stage.redis.url(),
-            ])
-            .args(["--slots", "4", "--exit-with-parent", "true"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let _worker = Process(wtt_worker(&stage, 4).stdin(Stdio::piped()).spawn().unwrap());
     let mut wrong = Vec::new();
     for (id, (name, _, expected)) in ids.iter().zip(&recordings) {
         let got = outcome(&stage, id).await;
