@@ -8,7 +8,7 @@ pub fn midi(transcript: &Transcript) -> Vec<u8> {
     let option = |name: &str| &transcript.provenance["options"][name];
     // Transkun's package writes pedals, which the others' way of writing has not; its notes are what is compared.
     let parity = transcript.provenance["profile"] == "parity"
-        && transcript.provenance["model"] != crate::transkun::NAME;
+        && transcript.provenance["model"]["name"] != crate::transkun::NAME;
     let bends = if option("multiple_pitch_bends").as_bool() == Some(true) {
         BendPolicy::PerPitch
     } else {
