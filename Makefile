@@ -78,6 +78,7 @@ eval: models ## what each network finds in pieces whose notes are known: make ev
 
 manifests: setup ## write manifests/crds anew from the code
 	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet -p crds --test schema $(LOCKED) the_manifests_are_up_to_date
+	@cp manifests/crds/*.yaml charts/whats-the-tab-crds/files/
 
 charts: setup ## lint the charts, render them in many ways and check what comes out; with KUBECONFIG also against that API server
 	@scripts/charts/check.sh $(ARGS)

@@ -10,6 +10,7 @@
 
 mod audit;
 mod cases;
+mod charts;
 mod command;
 mod diagnosis;
 mod objects;
@@ -48,6 +49,10 @@ pub(crate) struct Args {
     /// Say which cases there are, and end.
     #[arg(long)]
     list: bool,
+
+    /// Check the charts instead, without a cluster, or also against the one that KUBECONFIG names.
+    #[arg(long)]
+    charts: bool,
 
     /// Install without the operator: a plain Deployment of workers.
     #[arg(long)]
@@ -96,7 +101,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(args, chosen)) {
+    let work = async {
+        if args.charts {
+            charts::check(std::env::var_os("KUBECONFIG").is_some()).await?;
+            return Ok(0);
+        }
+        run(args, chosen).await
+    };
+    match runtime.block_on(work) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds what a Kubernetes node consists of from the Go modules pinned in e2e/tools, once, into the cache; prints the folder with the binaries.
-# Each binary is a step of its own, so that a build that was cut off goes on where it stopped. `build.sh karpenter` adds the node-pool controller.
+# Each binary is a step of its own, so that a build that was cut off goes on where it stopped.
+# build.sh [BINARY...]: without any, all that a node needs; karpenter, the controller of node pools, has to be named.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source scripts/cluster/common.sh
@@ -20,13 +21,19 @@ table() {
         coredns coredns github.com/coredns/coredns "" \
         helm helm helm.sh/helm/v4/cmd/helm "" \
         kwok kwok sigs.k8s.io/kwok/cmd/kwok ""
-    if [ "${1:-}" = karpenter ]; then
-        printf 'karpenter|karpenter|sigs.k8s.io/karpenter/kwok|\n'
-    fi
+    printf 'karpenter|karpenter|sigs.k8s.io/karpenter/kwok|\n'
+}
+
+wanted() {
+    local binary rest
+    table | while IFS='|' read -r binary rest; do
+        if [ $# = 0 ]; then [ "$binary" != karpenter ] || continue; else [[ " $* " == *" $binary "* ]] || continue; fi
+        printf '%s|%s\n' "$binary" "$rest"
+    done
 }
 
 missing() {
-    table "$@" | while IFS='|' read -r binary module package flags; do
+    wanted "$@" | while IFS='|' read -r binary module package flags; do
         [ -x "$bin/$binary" ] || printf '%s|%s|%s|%s\n' "$binary" "$module" "$package" "$flags"
     done
 }
@@ -50,7 +57,7 @@ flock 9
 left=$(missing "$@")
 if [ -n "$left" ]; then
     check_go
-    say "building $(wc -l <<<"$left") binaries of Kubernetes $KUBE from source into $bin (once; $(wc -l <<<"$left") of $(table "$@" | wc -l) are missing, all of them take about 21 minutes on 2 cores)" >&2
+    say "building $(wc -l <<<"$left") binaries of Kubernetes $KUBE from source into $bin (once; $(wc -l <<<"$left") of $(wanted "$@" | wc -l) are missing, all of them take about 21 minutes on 2 cores)" >&2
     export CGO_ENABLED=0 GOCACHE="$cache/cluster/go-build" GOTOOLCHAIN=local GOFLAGS="${GOFLAGS:+$GOFLAGS }-trimpath"
     mkdir -p "$GOCACHE"
     while IFS='|' read -r binary module package flags; do

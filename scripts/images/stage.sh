@@ -11,7 +11,7 @@ context=$1
 shift
 binaries=("$@")
 release="${CARGO_TARGET_DIR:-target}/release"
-mkdir -p "$context"/{bin,lib,lib-cuda,models}
+mkdir -p "$context"/{bin,data,lib,lib-cuda,models}
 
 # A copy that is newer than what it was made from is left alone: layers that did not change keep their hash.
 for binary in "${binaries[@]}"; do

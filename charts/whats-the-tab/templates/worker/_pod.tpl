@@ -1,9 +1,12 @@
-{{- /* The pod of a worker: what the WorkerPool hands to the operator, or a plain Deployment where there is none. */ -}}
+{{- /* The pod of a worker: what the WorkerPool hands to the operator, which adds where the API and Redis are, queue,
+       slots and drain time; or a plain Deployment where there is none, which has to say it itself. */ -}}
 {{- define "tab.workerPod" -}}
 {{- $pool := .Values.workerPool -}}
 metadata:
   labels:
-    {{- include "tab.labels" (list . "worker") | nindent 4 }}
+    {{- /* Not the chart's version: workers are not replaced because the chart was. */}}
+    {{- include "tab.selector" (list . "worker") | nindent 4 }}
+    {{- with .Values.commonLabels }}{{ toYaml . | nindent 4 }}{{ end }}
     {{- with $pool.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
   {{- with $pool.podAnnotations }}
   annotations: {{- toYaml . | nindent 4 }}
@@ -24,6 +27,7 @@ spec:
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       securityContext: {{- include "tab.containerSecurity" . | nindent 8 }}
       env:
+        {{- if not .Values.operator.enabled }}
         - {name: WTT_API_URL, value: {{ include "tab.apiAddress" . | quote }}}
         - name: WTT_REDIS_URL
           valueFrom:
@@ -32,12 +36,12 @@ spec:
           valueFrom: {fieldRef: {fieldPath: metadata.name}}
         - name: WTT_POD_UID
           valueFrom: {fieldRef: {fieldPath: metadata.uid}}
-        - {name: WTT_POOL, value: {{ $pool.name | quote }}}
         - {name: WTT_QUEUES, value: {{ $pool.queue | quote }}}
         - {name: WTT_SLOTS, value: {{ $pool.slotsPerWorker | quote }}}
+        - {name: WTT_DRAIN_TIMEOUT, value: "{{ max 0 (sub (int $pool.terminationGracePeriodSeconds) 10) }}s"}
+        {{- end }}
         - {name: WTT_THREADS, value: {{ $pool.threads | quote }}}
         - {name: WTT_DEVICE, value: {{ $pool.gpu.enabled | ternary "cuda" "cpu" }}}
-        - {name: WTT_DRAIN_TIMEOUT, value: "{{ max 0 (sub (int $pool.terminationGracePeriodSeconds) 10) }}s"}
         - {name: WTT_TEMP_DIR, value: /work}
         {{- with $pool.extraEnv }}{{ toYaml . | nindent 8 }}{{ end }}
       resources:
