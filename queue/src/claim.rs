@@ -76,6 +76,7 @@ impl Queue {
             keys.paused(),
             keys.worker(&request.worker),
             keys.drain(),
+            keys.delayed(),
         ];
         let mut args = vec![
             request.worker.to_string(),

@@ -90,24 +90,28 @@ impl Queue {
             None => (own_key.clone(), 0),
         };
         let mut keys = vec![own_key, idempotency_key];
-        keys.extend(self.keys.lists(&task.queue));
-        let args = vec![
+        let priority = priority_word(task.priority);
+        let mut lists: Vec<String> = self.keys.lists(&task.queue).into();
+        keys.push(lists.swap_remove(place(task.priority)));
+        if task.max_depth > 0 {
+            keys.extend(lists);
+        }
+        let mut args = vec![
             task.id.to_string(),
-            payload,
             task.queue.to_string(),
-            priority_word(task.priority).to_owned(),
             task.model.clone(),
             task.audio_ms.to_string(),
-            task.life.to_string(),
             task.delay_ms.to_string(),
-            task.max_retries.to_string(),
-            task.lease_ms.to_string(),
             task.max_depth.to_string(),
             idempotency_ttl_ms.to_string(),
         ];
-        let [code, value] = self.run(&script::ENQUEUE, &keys, args).await?.fields()?;
+        args.extend(fields(task, payload, priority));
+        let answer = self.run(&script::ENQUEUE, &keys, args).await?;
+        if answer.is_number(1) {
+            return Ok(Enqueued::New);
+        }
+        let [code, value] = answer.fields()?;
         match code.number()? {
-            1 => Ok(Enqueued::New),
             0 => Ok(Enqueued::Known {
                 id: TaskId::parse(value.text())?,
             }),
@@ -117,6 +121,33 @@ impl Queue {
             _ => Err(code.unexpected()),
         }
     }
+}
+
+/// Which of [`Keys::lists`](crate::keys::Keys::lists).
+fn place(priority: Priority) -> usize {
+    match priority {
+        Priority::High => 1,
+        Priority::Normal => 2,
+        Priority::Low => 3,
+    }
+}
+
+/// Names and values of the task's hash. A field at its default is not stored: each costs the server time at every write.
+fn fields(task: &NewTask, payload: String, priority: &str) -> Vec<String> {
+    let mut fields = vec!["payload".to_owned(), payload];
+    let mut put = |name: &str, value: String, default: &str| {
+        if value != default {
+            fields.extend([name.to_owned(), value]);
+        }
+    };
+    put("queue", task.queue.to_string(), "default");
+    put("priority", priority.to_owned(), "normal");
+    put("model", task.model.clone(), "");
+    put("audio_ms", task.audio_ms.to_string(), ""); // absent would mean unknown
+    put("life", task.life.to_string(), "1");
+    put("max_retries", task.max_retries.to_string(), "2");
+    put("lease_ms", task.lease_ms.to_string(), "15000");
+    fields
 }
 
 /// A model's name becomes part of a field of `task:work`.

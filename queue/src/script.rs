@@ -14,12 +14,12 @@ pub(crate) struct Transition {
     pub(crate) files: &'static [(&'static str, &'static str)],
 }
 
-/// Around places.lua where a script seldom needs it: a function that makes those functions, called where they are.
+/// Around ending.lua and places.lua where a script seldom needs them: a function that makes their functions, called where they are.
 const AT_NEED_BEGINS: &str = "local function places()";
 const AT_NEED_ENDS: &str = "return {make_ready = make_ready, finish_cancelled = finish_cancelled, promote = promote, next_due = next_due} end";
 
 macro_rules! transitions {
-    ($($constant:ident = $file:literal $(after $($shared:literal)+)? $(at_need $later:literal)?;)*) => {
+    ($($constant:ident = $file:literal $(after $($shared:literal)+)? $(at_need $($later:literal)+)?;)*) => {
         $(pub(crate) static $constant: Transition = Transition {
             name: $file,
             script: LazyLock::new(|| assemble($constant.files.iter().map(|(_, text)| *text))),
@@ -28,7 +28,7 @@ macro_rules! transitions {
                 $($(($shared, include_str!(concat!("scripts/", $shared, ".lua"))),)+)?
                 $(
                     ("", AT_NEED_BEGINS),
-                    ($later, include_str!(concat!("scripts/", $later, ".lua"))),
+                    $(($later, include_str!(concat!("scripts/", $later, ".lua"))),)+
                     ("", AT_NEED_ENDS),
                 )?
                 ($file, include_str!(concat!("scripts/", $file, ".lua"))),
@@ -46,25 +46,25 @@ pub(crate) fn assemble<'a>(texts: impl Iterator<Item = &'a str>) -> Script {
 
 transitions! {
     ENQUEUE = "enqueue";
-    CLAIM = "claim" after "ending" at_need "places";
-    HEARTBEAT = "heartbeat";
-    PROGRESS = "progress";
+    CLAIM = "claim" after "records" at_need "ending" "places";
+    HEARTBEAT = "heartbeat" after "records";
+    PROGRESS = "progress" after "records";
     COMPLETE = "complete" after "ending";
-    FAIL = "fail" after "ending" "places";
-    RELEASE = "release" after "ending" "places";
-    CANCEL = "cancel" after "ending" "places";
-    REPLAY = "replay" after "ending" "places";
-    FORGET = "forget";
-    PARK = "park" after "ending" "places";
-    UNPARK = "unpark" after "ending" "places";
-    REAP = "reap" after "ending" "places" "reaping";
-    EXPIRE_WORKER = "expire_worker" after "ending" "places" "epochs" "reaping";
+    FAIL = "fail" after "records" "ending" "places";
+    RELEASE = "release" after "records" "ending" "places";
+    CANCEL = "cancel" after "records" "ending" "places";
+    REPLAY = "replay" after "records" "ending" "places";
+    FORGET = "forget" after "records";
+    PARK = "park" after "records" "ending" "places";
+    UNPARK = "unpark" after "records" "ending" "places";
+    REAP = "reap" after "records" "ending" "places" "reaping";
+    EXPIRE_WORKER = "expire_worker" after "records" "ending" "places" "epochs" "reaping";
     DRAIN = "drain" after "epochs";
-    OBSERVE = "observe";
+    OBSERVE = "observe" after "records";
     ACK_RESULTS = "ack_results";
     DROP_RESULTS = "drop_results";
-    HEAL = "heal" after "ending" "places";
-    RECOUNT = "recount" after "ending" "places";
+    HEAL = "heal" after "records" "ending" "places";
+    RECOUNT = "recount" after "records" "ending" "places";
 }
 
 /// The answer of a script, read field by field; anything unexpected becomes `Error::Protocol`.
@@ -84,6 +84,10 @@ impl Answer {
             script: self.script,
             answer: format!("{:.200}", format!("{:?}", self.value)),
         }
+    }
+
+    pub(crate) fn is_number(&self, wanted: i64) -> bool {
+        self.number().is_ok_and(|number| number == wanted)
     }
 
     /// An integer, also one that came as text.

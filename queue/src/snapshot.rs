@@ -119,13 +119,20 @@ fn read(id: &TaskId, hash: &Fields) -> Option<TaskSnapshot> {
         attempt: hash.number("attempt").unwrap_or(0),
         seq: hash.number("seq").unwrap_or(0),
         progress: hash.json("progress"),
-        worker: hash.text("worker_id"),
+        // A final hash still names the last one.
+        worker: hash
+            .text("worker_id")
+            .filter(|_| status == TaskStatus::Processing),
         error,
         error_kind: hash.text("error_kind"),
         cancel_requested: hash.0.contains_key("cancel"),
         parked: hash.0.contains_key("parked"),
         created_at_ms: hash.number("created_at").unwrap_or(0),
-        updated_at_ms: hash.number("updated_at").unwrap_or(0),
+        updated_at_ms: ["updated_at", "created_at", "started_at", "finished_at"]
+            .into_iter()
+            .filter_map(|moment| hash.number(moment))
+            .max()
+            .unwrap_or(0),
         started_at_ms: hash.number("started_at"),
         finished_at_ms: hash.number("finished_at"),
         due_ms: hash.number("due"),

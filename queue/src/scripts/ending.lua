@@ -5,36 +5,41 @@ local function asked_for(kind)
   return kind == 'cancelled' or kind == 'deadline' or kind == 'queue_deadline'
 end
 
--- What an ending has to know of a task, in one look.
-local function record(id)
-  return fields(id, 'status', 'token', 'counted', 'queue', 'model', 'audio_ms', 'attempt', 'life', 'seq')
+-- What an ending has to know of the task at this key, in one look.
+local function record(k)
+  local h = redis.pcall('HMGET', k, 'status', 'token', 'counted', 'queue', 'model', 'audio_ms', 'attempt', 'life', 'seq',
+    'cancel', 'parked', 'due')
+  if h.err then return {} end
+  return h
 end
 
 -- The one way into a final state. Callers have taken the id out of its lists before. Dead letters keep their hash until
--- they are replayed, purged or forgotten; everything else keeps it for ttl ms. `h` is its record, where the caller has it.
+-- they are replayed, purged or forgotten; everything else keeps it for ttl ms. What the last attempt wrote stays readable:
+-- the status says that it is over. `h` is the task's record, where the caller has it.
 local function finish(id, now, status, kind, body, ttl, h)
-  h = h or record(id)
-  local k, at, seq, counted, queue, attempt = task(id), I(now), num(h[9], 0) + 1, h[3], h[4] or 'default', h[7] or '0'
-  C('HSET', k, 'status', status, 'finished_at', at, 'updated_at', at, 'error_kind', kind,
-    status == 'completed' and 'result' or 'error', body, 'seq', I(seq))
-  C('HDEL', k, 'worker_id', 'worker_slots', 'hard_until', 'cancel', 'cancel_body', 'due', 'parked', 'ready_at', 'alone', 'counted')
-  if counted == 'inflight' then bump('task:inflight', queue, -1)
-  elseif counted == 'work' then bump('task:work', queue .. '/' .. (h[5] or ''), -num(h[6], 0)) end
+  local k, at, name = P .. 'task:' .. id, I(now), cjson.encode(id)
+  h = h or record(k)
+  local counted, queue, attempt, seq = h[3], h[4] or 'default', h[7] or '0', I(num(h[9], 0) + 1)
+  local done = status == 'completed'
+  C('HSET', k, 'status', status, 'finished_at', at, 'error_kind', kind, done and 'result' or 'error', body, 'seq', seq, 'counted', '')
+  if h[10] or h[11] or h[12] then C('HDEL', k, 'cancel', 'cancel_body', 'parked', 'due') end
+  if counted == 'inflight' then bump('task:inflight', queue, '-1')
+  elseif counted == 'work' then bump('task:work', queue .. '/' .. (h[5] or ''), I(-num(h[6], 0))) end
   local number = C('INCR', P .. 'task:seq')
   if number == 1 then                  -- a wiped Redis never hands out old numbers again
     number = now * 1000
     C('SET', P .. 'task:seq', I(number))
   end
-  C('LPUSH', P .. 'task:results', I(number) .. '\n{"id":' .. cjson.encode(id) .. ',"status":"' .. status .. '","kind":' ..
-    cjson.encode(kind) .. ',"body":' .. cjson.encode(body) .. ',"attempt":' .. cjson.encode(attempt) .. ',"life":' ..
-    cjson.encode(h[8] or '1') .. ',"at":"' .. at .. '"}')
-  if status == 'failed' and not asked_for(kind) then
+  local said = done and '"ok"' or cjson.encode(kind)
+  C('LPUSH', P .. 'task:results', I(number) .. '\n{"id":' .. name .. ',"status":"' .. status .. '","kind":' .. said ..
+    ',"body":' .. cjson.encode(body) .. ',"attempt":"' .. attempt .. '","life":"' .. (h[8] or '1') .. '","at":"' .. at .. '"}')
+  if done or asked_for(kind) then
+    C('PEXPIRE', k, ttl)
+  else
     C('PERSIST', k)
     C('LPUSH', P .. 'task:failed', id)
-  else
-    C('PEXPIRE', k, ttl)
   end
-  stat(status == 'completed' and 'completed' or ('failed_' .. kind))
-  announce(status == 'completed' and 'task:completed' or 'task:failed', id, seq,
-    '"status":"' .. status .. '","kind":' .. cjson.encode(kind) .. ',"attempt":' .. attempt)
+  stat(done and 'completed' or ('failed_' .. kind))
+  announce(done and 'task:completed' or 'task:failed', name, seq, '"status":"' .. status .. '","kind":' .. said ..
+    ',"attempt":' .. attempt)
 end

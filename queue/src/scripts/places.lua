@@ -14,8 +14,8 @@ local function count(id, where)
   local was, queue = h[1] or '', h[2] or 'default'
   if was == where then return end
   local field, audio = queue .. '/' .. (h[3] or ''), num(h[4], 0)
-  if was == 'work' then bump('task:work', field, -audio) elseif was == 'inflight' then bump('task:inflight', queue, -1) end
-  if where == 'work' then bump('task:work', field, audio) elseif where == 'inflight' then bump('task:inflight', queue, 1) end
+  if was == 'work' then bump('task:work', field, I(-audio)) elseif was == 'inflight' then bump('task:inflight', queue, '-1') end
+  if where == 'work' then bump('task:work', field, I(audio)) elseif where == 'inflight' then bump('task:inflight', queue, '1') end
   if where == '' then C('HDEL', task(id), 'counted') else C('HSET', task(id), 'counted', where) end
 end
 
@@ -66,7 +66,7 @@ end
 -- Due tasks join the back of their line.
 local function promote(now, most)
   local n = 0
-  for _, id in ipairs(C('ZRANGEBYSCORE', DELAYED, '-inf', I(now), 'LIMIT', 0, most)) do
+  for _, id in ipairs(C('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, most)) do
     C('ZREM', DELAYED, id)
     local h = fields(id, 'status', 'payload')
     if status_of(h[1], h[2]) == 'pending' then

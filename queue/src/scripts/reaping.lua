@@ -6,7 +6,7 @@ local function expire(id, now, o, r)
   C('ZREM', LEASES, id)
   C('LREM', PROCESSING, 0, id)
   local h = fields(id, 'status', 'payload', 'cancel', 'hard_until', 'retries', 'max_retries', 'crashes', 'solo_crashes',
-    'alone', 'worker_slots', 'worker_id')
+    'alone', 'worker_slots', 'worker_id', 'token')
   local status = status_of(h[1], h[2])
   -- A waiting id is here because a bare RPOPLPUSH moved it, unless it also waits where it should.
   local stray = status == 'pending' and (C('ZSCORE', DELAYED, id) or C('SISMEMBER', PARKED, id) == 1)
@@ -20,7 +20,7 @@ local function expire(id, now, o, r)
   local crashes, solo, retries = num(h[7], 0) + 1, num(h[8], 0), num(h[5], 0)
   local late = h[4] and now >= num(h[4], now + 1)           -- the running limit, not a crash, ended it
   if late then retries = retries + 1
-  elseif h[9] == '1' or h[10] == '1' then solo = solo + 1 end
+  elseif h[9] == '1' or (h[12] and (h[10] or '1') == '1') then solo = solo + 1 end    -- nothing else ran beside it
   C('HSET', task(id), 'crashes', I(crashes), 'solo_crashes', I(solo), 'retries', I(retries), 'updated_at', I(now))
   if late and retries > num(h[6], 2) then
     finish(id, now, 'failed', 'timeout', cjson.encode({code = 'timeout', kind = 'timeout',

@@ -13,7 +13,7 @@ C('PERSIST', KEYS[1])
 C('HSET', KEYS[1], 'status', 'pending', 'life', I(life), 'retries', 0, 'crashes', 0, 'solo_crashes', 0, 'releases', 0,
   'replays', I(num(h[4], 0) + 1), 'updated_at', I(now))
 C('HDEL', KEYS[1], 'error', 'error_kind', 'finished_at', 'started_at', 'progress', 'cancel', 'cancel_body', 'due', 'token',
-  'parked', 'last_failed_token', 'last_released_token')
+  'parked', 'last_failed_token', 'last_released_token', 'worker_id', 'worker_slots', 'hard_until', 'alone')
 make_ready(id, 'LPUSH', now)
 stat('replayed')
 emit('task:new', id, '"status":"pending","replay":1')

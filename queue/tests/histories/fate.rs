@@ -100,29 +100,24 @@ impl World<'_> {
         model.keys = keys;
         let workers: Vec<String> = model.seen.drain().map(|(name, _)| name).collect();
         for name in workers {
-            let fields = [
-                "claim_nonce",
-                "claim_id",
-                "claim_token",
-                "alone_id",
-                "alone_token",
-                "pod_uid",
-            ];
+            let fields = ["claim_id", "claim_token", "alone_token", "pod_uid"];
             let found: Vec<Option<String>> = redis::cmd("HMGET")
                 .arg(format!("worker:{name}"))
                 .arg(&fields)
                 .query_async(redis)
                 .await?;
             let word = |n: usize| found.get(n).cloned().flatten();
-            let task = |id: usize, token: usize| {
-                let n = word(id)?.strip_prefix('t')?.parse().ok()?;
-                Some((n, Token::new(word(token)?)))
+            let claim = || {
+                let n = word(0)?.strip_prefix('t')?.parse().ok()?;
+                Some((n, Token::new(word(1)?)))
             };
+            // A token ends with the nonce of its claim.
+            let nonce = word(1).and_then(|token| Some(token.split_once('-')?.1.to_owned()));
             let seen = Seen {
-                nonce: word(0).unwrap_or_default(),
-                claim: task(1, 2),
-                alone: task(3, 4),
-                pod: word(5),
+                nonce: nonce.unwrap_or_default(),
+                claim: claim(),
+                alone: claim().filter(|_| word(1) == word(2)),
+                pod: word(3),
             };
             model.seen.insert(name, seen);
         }
@@ -205,7 +200,7 @@ impl World<'_> {
                     Place::Running(Run {
                         worker: word("worker_id").unwrap_or_default(),
                         alone,
-                        solo: alone || count("worker_slots") == 1,
+                        solo: alone || word("worker_slots").is_none_or(|slots| slots == "1"),
                         hard_until: count("hard_until"),
                         lease: lease.unwrap_or(0),
                     })

@@ -101,14 +101,14 @@ const BUGS: &[(&str, &str, &str, &str)] = &[
     (
         "CLAIM ignores the nonce",
         "claim",
-        "worker[1] == nonce and",
+        "string.sub(last_token, -#nonce) == nonce and",
         "false and",
     ),
     (
         "CLAIM counts no attempt",
         "claim",
-        "I(num(h[7], 0) + 1)",
-        "I(num(h[7], 0))",
+        "h[7] and I(num(h[7], 0) + 1) or '1'",
+        "h[7] or '0'",
     ),
     (
         "CLAIM ignores the drain flags",
@@ -119,7 +119,7 @@ const BUGS: &[(&str, &str, &str, &str)] = &[
     (
         "CLAIM gives more to a worker that runs alone",
         "claim",
-        "if live(worker[5], worker[6]) then",
+        "if last_alone and last_lives() then",
         "if false then",
     ),
     (
@@ -143,7 +143,7 @@ const BUGS: &[(&str, &str, &str, &str)] = &[
     (
         "innocent tasks are poison",
         "shared",
-        "h[9] == '1' or h[10] == '1'",
+        "h[9] == '1' or (h[12] and (h[10] or '1') == '1')",
         "true",
     ),
     (
@@ -174,8 +174,14 @@ const BUGS: &[(&str, &str, &str, &str)] = &[
     (
         "in flight is not decremented",
         "ending",
-        "bump('task:inflight', queue, -1)",
-        "bump('task:inflight', queue, 0)",
+        "bump('task:inflight', queue, '-1')",
+        "bump('task:inflight', queue, '0')",
+    ),
+    (
+        "a final task stays counted",
+        "ending",
+        ", 'counted', ''",
+        "",
     ),
     (
         "a final state without an outbox entry",
@@ -192,8 +198,8 @@ const BUGS: &[(&str, &str, &str, &str)] = &[
     (
         "cancelled tasks are dead letters",
         "shared",
-        "and not asked_for(kind)",
-        "",
+        "done or asked_for(kind)",
+        "done",
     ),
     (
         "epochs are not compared",

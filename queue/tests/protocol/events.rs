@@ -143,26 +143,26 @@ async fn events_tell_the_walk_of_a_task() {
     let a = id("a");
     let told = Event::Progress {
         id: a.clone(),
-        seq: 3,
+        seq: 2,
         progress: Some(progress),
         cancel: false,
     };
     let asked = Event::Progress {
         id: a.clone(),
-        seq: 4,
+        seq: 3,
         progress: None,
         cancel: true,
     };
     let done = Event::Completed {
         id: a.clone(),
-        seq: 5,
+        seq: 4,
     };
     for want in [
         Event::New { id: id("b") },
         Event::New { id: a.clone() },
         Event::Failed {
             id: id("b"),
-            seq: 2,
+            seq: 1,
             kind: "cancelled".into(),
         },
         Event::Claimed { id: a.clone() },

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
+mod bare;
 mod contender;
 mod flat;
 mod ours;
@@ -33,6 +34,9 @@ enum Part {
     /// Our contender alone, as `versus` starts it.
     #[command(hide = true)]
     Ours(ours::Options),
+    /// Three round trips that do nearly nothing.
+    #[command(hide = true)]
+    Bare(bare::Options),
 }
 
 #[derive(Args)]
@@ -94,6 +98,10 @@ fn main() -> Result<()> {
         Some(Part::Pickup(options)) => pickup(&options),
         Some(Part::Ours(options)) => {
             println!("{}", serde_json::to_string(&ours::run(&options)?)?);
+            Ok(())
+        }
+        Some(Part::Bare(options)) => {
+            println!("{}", serde_json::to_string(&bare::run(&options)?)?);
             Ok(())
         }
     }

@@ -1,5 +1,5 @@
-//! Our contender: 8 clients over connections of their own, while another thread, as an API would, hears every event and
-//! empties the outbox. It speaks the contenders' protocol: "ready" after a warm-up, a line to begin, one line of JSON.
+//! Our contender: 8 clients, four to a connection as in two workers of four slots, while another thread, as an API would, hears
+//! every event and empties the outbox. It speaks the contenders' protocol: "ready" after a warm-up, a line to begin, one line of JSON.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ use crate::contender::Figures;
 const AUDIO_MS: u64 = 30_000;
 /// What an API takes from the outbox at once.
 const BATCH: usize = 200;
+/// The handles of a process share its one connection; a call waits for its own reply all the same.
+const PROCESSES: usize = 2;
 /// Without a hint it looks again.
 const POLL: Duration = Duration::from_secs(5);
 /// Nothing may take longer.
@@ -83,8 +85,12 @@ async fn cycle(options: &Options, phase: &str, count: usize) -> Result<Figures> 
 
 async fn connect(options: &Options) -> Result<Vec<Queue>> {
     let mut clients = Vec::new();
+    let mut processes = Vec::new();
+    for _ in 0..PROCESSES {
+        processes.push(Queue::connect(&QueueConfig::new(&options.url)).await?);
+    }
     for n in 0..options.clients {
-        let queue = Queue::connect(&QueueConfig::new(&options.url)).await?;
+        let queue = processes[n % PROCESSES].clone();
         queue.heartbeat(&beat(&worker(n)?)).await?;
         clients.push(queue);
     }
@@ -122,32 +128,36 @@ pub(crate) fn task(name: &str, payload_bytes: usize) -> Result<NewTask> {
 }
 
 async fn enqueue(clients: &[Queue], phase: &str, count: usize, payload: usize) -> Result<()> {
-    let share = |first: usize| async move {
-        for n in (first..count).step_by(clients.len()) {
-            let answer = clients[first]
-                .enqueue(&task(&format!("{phase}-{n}"), payload)?)
-                .await?;
-            ensure!(answer == Enqueued::New, "{phase}-{n} was there already");
-        }
-        Ok(())
-    };
-    futures::future::try_join_all((0..clients.len()).map(share)).await?;
-    Ok(())
+    let mut all = tokio::task::JoinSet::new();
+    for (first, client) in clients.iter().enumerate() {
+        let (client, phase, step) = (client.clone(), phase.to_owned(), clients.len());
+        all.spawn(async move {
+            for n in (first..count).step_by(step) {
+                let answer = client
+                    .enqueue(&task(&format!("{phase}-{n}"), payload)?)
+                    .await?;
+                ensure!(answer == Enqueued::New, "{phase}-{n} was there already");
+            }
+            Ok(())
+        });
+    }
+    all.join_all().await.into_iter().collect()
 }
 
 /// How many completions were accepted.
 async fn drain(clients: &[Queue], count: usize) -> Result<usize> {
     let done = Arc::new(AtomicU64::new(0));
     let deadline = Instant::now() + PATIENCE;
-    let work = |n: usize| {
-        let done = Arc::clone(&done);
-        async move {
+    let mut all = tokio::task::JoinSet::new();
+    for (n, client) in clients.iter().enumerate() {
+        let (client, done) = (client.clone(), Arc::clone(&done));
+        all.spawn(async move {
             let mut request = request(worker(n)?);
             while (done.load(Ordering::Relaxed) as usize) < count {
                 request.nonce = ClaimRequest::nonce();
-                match clients[n].claim(&request).await? {
+                match client.claim(&request).await? {
                     ClaimAnswer::Claimed(claim) => {
-                        complete(&clients[n], &claim).await?;
+                        complete(&client, &claim).await?;
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                     // The others hold the rest.
@@ -159,9 +169,10 @@ async fn drain(clients: &[Queue], count: usize) -> Result<usize> {
                 }
             }
             Ok(())
-        }
-    };
-    futures::future::try_join_all((0..clients.len()).map(work)).await?;
+        });
+    }
+    let ended: Result<Vec<()>> = all.join_all().await.into_iter().collect();
+    ended?;
     Ok(done.load(Ordering::Relaxed) as usize)
 }
 

@@ -21,10 +21,19 @@ impl Peers {
     /// From standard input; none where that is a terminal.
     pub(crate) fn read() -> Result<Self> {
         let mut peers = Self {
-            contenders: vec![Contender {
-                name: "ours".to_owned(),
-                command: Vec::new(),
-            }],
+            contenders: vec![
+                Contender {
+                    name: "ours".to_owned(),
+                    command: Vec::new(),
+                },
+                Contender {
+                    name: "bare lists".to_owned(),
+                    command: vec![
+                        std::env::current_exe()?.display().to_string(),
+                        "bare".to_owned(),
+                    ],
+                },
+            ],
             missing: Vec::new(),
         };
         let input = std::io::stdin();
@@ -53,7 +62,7 @@ pub(crate) fn explain() {
         "Method. Each contender is a process of its own beside a fresh redis-server (append-only file, fsync each second)."
     );
     println!(
-        "After a warm-up of 1,000 tasks 8 clients enqueue all tasks, each over its own connection and one call at a time; then 8"
+        "After a warm-up of 1,000 tasks 8 clients enqueue all tasks, each one call at a time; then 8"
     );
     println!(
         "workers (asynq, BullMQ: concurrency 8; RQ: 8 processes) take, run (nothing) and acknowledge each. cycles/s = tasks over both"
@@ -63,6 +72,12 @@ pub(crate) fn explain() {
     );
     println!(
         "its clock stops when the last final record has left the outbox. A run in which not every id ended exactly once is void."
+    );
+    println!(
+        "asynq gives each client a connection of its own; of ours four share one, as the slots of a worker do. \"bare lists\" does next to"
+    );
+    println!(
+        "nothing in its three round trips (no lease, token, event, outbox): what any queue on Redis can reach at most."
     );
     println!(
         "Redis us = processor time of the server for one task (INFO cpu), part of it inside scripts; commands = those that it ran for"
