@@ -63,6 +63,8 @@ impl FakeApi {
         let routes = Router::new()
             .route("/internal/v1/tasks/{id}/audio", get(audio))
             .route("/internal/v1/tasks/{id}/result", put(result))
+            // The notes of an hour.
+            .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(Arc::clone(&api));
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
         api

@@ -23,8 +23,11 @@ const MOST: f64 = 2.0;
 fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
     std::env::var(name)
         .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(otherwise)
+        .filter(|text| !text.is_empty())
+        .map_or(otherwise, |text| match text.parse() {
+            Ok(value) => value,
+            Err(_) => panic!("{name}={text} cannot be read"),
+        })
 }
 
 /// A melody: another pitch each half second.

@@ -117,10 +117,8 @@ async fn after_a_sticky_error_each_held_task_counts_a_crash_and_runs_alone() {
     let fresh = submit_all(&stage, &["four", "five", "six", "seven"]).await;
     let runs = Runs::default();
     let seen = Arc::clone(&runs);
-    let network = Network::new(move |number, song, _| {
+    let network = Network::new(move |number, _, _| {
         let begun = Instant::now();
-        let crashed = song.options.is_empty();
-        assert!(crashed, "these tasks have no options");
         std::thread::sleep(Duration::from_millis(80));
         seen.lock().unwrap().push((number, begun, Instant::now()));
         Ok(finished())
