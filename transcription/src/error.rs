@@ -48,6 +48,9 @@ pub enum Error {
     /// A download or a conversion of weights failed.
     #[error("cannot install model `{name}`: {reason}")]
     Pull { name: String, reason: String },
+    /// A file of weights that its user brought and that is not what the network needs.
+    #[error("the weights for `{name}` cannot be used: {reason}")]
+    Weights { name: String, reason: String },
 }
 
 impl Error {
@@ -59,6 +62,7 @@ impl Error {
             Error::ModelUnknown { .. }
             | Error::ModelMissing { .. }
             | Error::ModelDamaged { .. }
+            | Error::Weights { .. }
             | Error::Pull { .. } => "model_unavailable",
             Error::OutOfMemory { .. } => "out_of_memory",
             Error::Cancelled => "cancelled",
@@ -77,6 +81,7 @@ impl Error {
             Error::ModelUnknown { .. }
             | Error::ModelMissing { .. }
             | Error::ModelDamaged { .. }
+            | Error::Weights { .. }
             | Error::Pull { .. } => "model_unavailable",
             Error::OutOfMemory { .. } => "oom_gpu",
             Error::Cancelled => "cancelled",
@@ -120,6 +125,10 @@ impl Error {
                 dir: dir.clone(),
             },
             Error::ModelDamaged { name, reason } => Error::ModelDamaged {
+                name: name.clone(),
+                reason: reason.clone(),
+            },
+            Error::Weights { name, reason } => Error::Weights {
                 name: name.clone(),
                 reason: reason.clone(),
             },

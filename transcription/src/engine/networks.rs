@@ -10,6 +10,7 @@ use super::{EngineConfig, SongRequest, Submission, song};
 use crate::Error;
 use crate::basic_pitch::{self, BasicPitch, BasicPitchSong};
 use crate::harmonica::{self, Harmonica, HarmonicaSong};
+use crate::mt3::{self, Mt3, Mt3Song};
 use crate::network::Network;
 use crate::registry::Installed;
 use crate::transkun::{self, Transkun, TranskunSong};
@@ -19,6 +20,7 @@ pub(super) struct Networks {
     basic_pitch: Arc<Lane<BasicPitch>>,
     harmonica: Vec<(harmonica::Size, Arc<Lane<Harmonica>>)>,
     transkun: Arc<Lane<Transkun>>,
+    mt3: Arc<Lane<Mt3>>,
 }
 
 impl Networks {
@@ -64,10 +66,27 @@ impl Networks {
                 Transkun::load(&installed.file, setup)
             }),
         );
+        let models = config.models.clone();
+        let mt3 = stations.add(
+            config,
+            mt3::NAME,
+            Box::new(move |device| {
+                let (weights, profile) = models.mt3()?;
+                let setup = mt3::Setup {
+                    device,
+                    profile,
+                    threads,
+                    rows: None,
+                    libtorch: false,
+                };
+                Mt3::new(&weights, setup)
+            }),
+        );
         Networks {
             basic_pitch,
             harmonica,
             transkun,
+            mt3,
         }
     }
 
@@ -91,6 +110,17 @@ impl Networks {
                 provenance::<Transkun>(config, &song, transkun::NAME, &options, &installed);
             let state = TranskunSong::new(transkun::Shape::PUBLISHED, song.parity);
             return Ok(song::start(&self.transkun, song, state, provenance));
+        }
+        if song.model == mt3::NAME {
+            let about = config.models.mt3_about()?;
+            let options = mt3::Options {
+                profile: about.profile,
+                ..mt3::Options::parse(&song.options)?
+            };
+            let provenance =
+                provenance::<Mt3>(config, &song, mt3::NAME, &options, &about.installed);
+            let state = Mt3Song::new(about.shape, options, song.parity);
+            return Ok(song::start(&self.mt3, song, state, provenance));
         }
         let wanted = harmonica::Size::of_model(&song.model);
         let Some((size, lane)) = self

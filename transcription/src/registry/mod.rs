@@ -1,5 +1,6 @@
 //! Which weights exist, where they lie, and whether they are the ones that were converted. No download happens but in `pull`.
 
+mod brought;
 pub(crate) mod checkpoint;
 mod convert;
 mod known;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::harmonica::config::Thresholds;
-use crate::{Error, basic_pitch, harmonica, transkun};
+use crate::{Error, basic_pitch, harmonica, mt3, transkun};
+pub use brought::{Brought, Mt3About};
 pub use known::canonical;
 use known::{KNOWN, Known, family, known};
 pub use pull::PullSource;
@@ -51,12 +53,14 @@ pub struct Installed {
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
+    mt3: brought::Known,
 }
 
 impl Store {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Store {
             folder: folder.into(),
+            mt3: brought::Known::default(),
         }
     }
 
@@ -94,11 +98,15 @@ impl Store {
                     path,
                 }
             })
+            .chain([self.mt3_info()])
             .collect()
     }
 
     /// The weights of an installed model, their digest checked.
     pub fn installed(&self, name: &str) -> Result<Installed, Error> {
+        if name == mt3::NAME {
+            return self.mt3_about().map(|about| about.installed);
+        }
         let known = known(name)?;
         let name = known.name;
         let file = self.file(name);
@@ -132,6 +140,12 @@ impl Store {
 
     /// Installs a model, or all of a family; gives the names of those that were not there, or not whole.
     pub fn pull(&self, name: &str, source: &PullSource, force: bool) -> Result<Vec<String>, Error> {
+        if name == mt3::NAME {
+            return Err(Error::Pull {
+                name: name.into(),
+                reason: "its weights are no package; bring a file: --from FILE [--config FILE]".into(),
+            });
+        }
         let wanted: Vec<&Known> = family(name)?
             .into_iter()
             .filter(|known| force || self.installed(known.name).is_err())
@@ -168,6 +182,9 @@ impl Store {
 
     /// The licence of the weights under a name.
     pub fn licence(name: &str) -> Result<&'static str, Error> {
+        if name == mt3::NAME {
+            return Ok(brought::LICENCE);
+        }
         family(name).map(|known| known.first().map_or("", |known| known.licence))
     }
 
@@ -266,6 +283,9 @@ pub fn parse_options(
     model: &str,
     options: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<(), Error> {
+    if model == mt3::NAME {
+        return mt3::Options::parse(options).map(|_| ());
+    }
     let known = known(model)?;
     match harmonica::Size::of_model(known.name) {
         Some(size) => {
