@@ -40,7 +40,6 @@ take_down() {
     else
         scripts/cluster/down.sh "$name"
     fi
-    rm -rf "${state:?}/kubeconfig"
 }
 
 load() {

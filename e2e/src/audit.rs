@@ -26,7 +26,9 @@ pub(crate) fn read(log: &str, user: &str) -> Audit {
     let mut audit = Audit::default();
     for line in log.lines() {
         // The last line may be half written.
-        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        let Ok(event) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
         if event["user"]["username"] != user {
             continue;
         }
@@ -36,9 +38,19 @@ pub(crate) fn read(log: &str, user: &str) -> Audit {
         if let Some(sub) = object["subresource"].as_str() {
             resource = format!("{resource}/{sub}");
         }
-        let right = Right { group: text(&object["apiGroup"]), resource, verb: text(&event["verb"]) };
+        let right = Right {
+            group: text(&object["apiGroup"]),
+            resource,
+            verb: text(&event["verb"]),
+        };
         if event["responseStatus"]["code"] == 403 {
-            audit.refused.push(format!("{} {} {}: {}", right.verb, right.group, right.resource, text(&event["responseStatus"]["message"])));
+            audit.refused.push(format!(
+                "{} {} {}: {}",
+                right.verb,
+                right.group,
+                right.resource,
+                text(&event["responseStatus"]["message"])
+            ));
         } else if !right.resource.is_empty() {
             audit.used.insert(right);
         }
@@ -60,7 +72,11 @@ fn rights_of(rule: &PolicyRule) -> Vec<Right> {
     for group in rule.api_groups.iter().flatten() {
         for resource in rule.resources.iter().flatten() {
             for verb in &rule.verbs {
-                rights.push(Right { group: group.clone(), resource: resource.clone(), verb: verb.clone() });
+                rights.push(Right {
+                    group: group.clone(),
+                    resource: resource.clone(),
+                    verb: verb.clone(),
+                });
             }
         }
     }

@@ -14,17 +14,57 @@ const WAYS: &[&[&str]] = &[
     &[],
     &["operator.scope=Cluster", "networkPolicy.enabled=true"],
     &["operator.enabled=false", "workers.replicas=3"],
-    &["workerPool.gpu.enabled=true", "workerPool.gpu.runtimeClassName=nvidia", "workerPool.modelsClaim=models"],
-    &["api.replicas=3", "api.objects.url=s3://bucket/prefix", "api.objects.existingSecret=bucket", "api.models=basic-pitch=default"],
-    &["redis.enabled=false", "redis.external.url=rediss://redis.example.org:6379", "networkPolicy.enabled=true"],
-    &["redis.enabled=false", "redis.external.existingSecret=mine", "postgres.enabled=false", "postgres.external.existingSecret=mine"],
+    &[
+        "workerPool.gpu.enabled=true",
+        "workerPool.gpu.runtimeClassName=nvidia",
+        "workerPool.modelsClaim=models",
+    ],
+    &[
+        "api.replicas=3",
+        "api.objects.url=s3://bucket/prefix",
+        "api.objects.existingSecret=bucket",
+        "api.models=basic-pitch=default",
+    ],
+    &[
+        "redis.enabled=false",
+        "redis.external.url=rediss://redis.example.org:6379",
+        "networkPolicy.enabled=true",
+    ],
+    &[
+        "redis.enabled=false",
+        "redis.external.existingSecret=mine",
+        "postgres.enabled=false",
+        "postgres.external.existingSecret=mine",
+    ],
     &["api.key.existingSecret=mine", "api.key.secretKey=key"],
-    &["redis.persistence.enabled=false", "postgres.persistence.enabled=false", "api.persistence.enabled=false"],
-    &["api.ingress.enabled=true", "api.ingress.host=tab.example.org", "api.ingress.tlsSecret=tab-tls"],
-    &["image.registry=registry.example.org:5000/mirror", "image.pullSecrets[0].name=pull", "commonLabels.team=music"],
-    &["api.allowSourceCidrs={10.0.0.0/8,fd00::/8}", "api.publicUrl=https://tab.example.org"],
-    &["nameOverride=n", "fullnameOverride=a-name-that-is-longer-than-anybody-would-choose-for-it"],
-    &["workerPool.enabled=false", "tests.enabled=false", "operator.replicas=1"],
+    &[
+        "redis.persistence.enabled=false",
+        "postgres.persistence.enabled=false",
+        "api.persistence.enabled=false",
+    ],
+    &[
+        "api.ingress.enabled=true",
+        "api.ingress.host=tab.example.org",
+        "api.ingress.tlsSecret=tab-tls",
+    ],
+    &[
+        "image.registry=registry.example.org:5000/mirror",
+        "image.pullSecrets[0].name=pull",
+        "commonLabels.team=music",
+    ],
+    &[
+        "api.allowSourceCidrs={10.0.0.0/8,fd00::/8}",
+        "api.publicUrl=https://tab.example.org",
+    ],
+    &[
+        "nameOverride=n",
+        "fullnameOverride=a-name-that-is-longer-than-anybody-would-choose-for-it",
+    ],
+    &[
+        "workerPool.enabled=false",
+        "tests.enabled=false",
+        "operator.replicas=1",
+    ],
 ];
 
 /// What must be refused, and a word of the reason.
@@ -57,12 +97,21 @@ pub(crate) async fn check(server: bool) -> anyhow::Result<()> {
         let broken = rules::broken(&rendered);
         ensure!(broken.is_empty(), "with {way:?}:\n{}", broken.join("\n"));
     }
-    println!("ok      {} ways to set it give {objects} objects that keep the rules", WAYS.len());
-    for (set, word) in REFUSED {
+    println!(
+        "ok      {} ways to set it give {objects} objects that keep the rules",
+        WAYS.len()
+    );
+    for &(set, word) in REFUSED {
         let said = refusal("helm", &["template", "tab", CHARTS[1], "--set", set], "").await?;
-        ensure!(said.contains(word), "--set {set} is refused without the word {word}: {said}");
+        ensure!(
+            said.contains(word),
+            "--set {set} is refused without the word {word}: {said}"
+        );
     }
-    println!("ok      {} mistakes are refused with a word about them", REFUSED.len());
+    println!(
+        "ok      {} mistakes are refused with a word about them",
+        REFUSED.len()
+    );
     if server {
         dry_run().await?;
     }
@@ -84,7 +133,7 @@ async fn render(chart: &str, sets: &[&str]) -> anyhow::Result<Vec<Value>> {
 
 fn arguments<'a>(chart: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["template", "tab", chart, "--namespace", "charts"];
-    for set in sets {
+    for &set in sets {
         arguments.extend(["--set", set]);
     }
     arguments
@@ -94,22 +143,48 @@ fn arguments<'a>(chart: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
 async fn dry_run() -> anyhow::Result<()> {
     let definitions = run("helm", &["template", "tab-crds", CHARTS[0]]).await?;
     // Without the definitions it could not judge a WorkerPool.
-    run_with("kubectl", &["apply", "--server-side", "--force-conflicts", "--filename", "-"], &definitions)
-        .await
-        .context("the definitions")?;
+    run_with(
+        "kubectl",
+        &[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--filename",
+            "-",
+        ],
+        &definitions,
+    )
+    .await
+    .context("the definitions")?;
     let made = run("kubectl", &["create", "namespace", "charts"]).await;
     for way in WAYS {
         let text = run("helm", &arguments(CHARTS[1], way)).await?;
-        let words = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", "-"];
-        let said = run_with("kubectl", &words, &text).await.with_context(|| format!("with {way:?}"))?;
+        let words = [
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename",
+            "-",
+        ];
+        let said = run_with("kubectl", &words, &text)
+            .await
+            .with_context(|| format!("with {way:?}"))?;
         if said.contains("Warning") {
             bail!("with {way:?}: {said}");
         }
     }
     if made.is_ok() {
-        run("kubectl", &["delete", "namespace", "charts", "--wait=false"]).await?;
+        run(
+            "kubectl",
+            &["delete", "namespace", "charts", "--wait=false"],
+        )
+        .await?;
     }
-    println!("ok      {} ways pass a dry run at the API server", WAYS.len());
+    println!(
+        "ok      {} ways pass a dry run at the API server",
+        WAYS.len()
+    );
     Ok(())
 }
 

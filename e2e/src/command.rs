@@ -48,7 +48,11 @@ async fn try_run<S: AsRef<OsStr>>(
 ) -> anyhow::Result<(bool, String, String)> {
     let mut child = Command::new(program)
         .args(arguments)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -68,6 +72,10 @@ async fn try_run<S: AsRef<OsStr>>(
 
 fn line<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
     let mut words = vec![program.to_owned()];
-    words.extend(arguments.iter().map(|word| word.as_ref().to_string_lossy().into_owned()));
+    words.extend(
+        arguments
+            .iter()
+            .map(|word| word.as_ref().to_string_lossy().into_owned()),
+    );
     words.join(" ")
 }

@@ -124,7 +124,14 @@ async fn run(args: Args, chosen: Vec<Case>) -> anyhow::Result<usize> {
     let world = World::start(args).await?;
     let mut failed = Vec::new();
     let began = Instant::now();
-    if !part(&world, "install", Duration::from_secs(300), release::install(&world)).await {
+    if !part(
+        &world,
+        "install",
+        Duration::from_secs(300),
+        release::install(&world),
+    )
+    .await
+    {
         failed.push("install");
     }
     if failed.is_empty() {
@@ -151,7 +158,11 @@ async fn run(args: Args, chosen: Vec<Case>) -> anyhow::Result<usize> {
         chosen.len() + 2 - failed.len().min(chosen.len() + 2),
         chosen.len() + 2,
         began.elapsed().as_secs_f64() / 60.0,
-        if failed.is_empty() { String::new() } else { format!("; FAILED: {}", failed.join(", ")) }
+        if failed.is_empty() {
+            String::new()
+        } else {
+            format!("; FAILED: {}", failed.join(", "))
+        }
     );
     Ok(failed.len())
 }

@@ -15,11 +15,11 @@ use crate::world::World;
 pub(crate) const POOL: &str = "default";
 
 pub(crate) fn jobs(world: &World) -> Api<TranscriptionJob> {
-    Api::namespaced(world.client.clone(), &world.namespace)
+    Api::namespaced(world.client.clone(), world.namespace)
 }
 
 pub(crate) fn pools(world: &World) -> Api<WorkerPool> {
-    Api::namespaced(world.client.clone(), &world.namespace)
+    Api::namespaced(world.client.clone(), world.namespace)
 }
 
 /// A job with that `spec.source.url`, and with more of a spec if the case wants it.
@@ -33,13 +33,15 @@ pub(crate) fn job(name: &str, url: &str, more: Value) -> Value {
 
 /// `kubectl apply`, as a person does it.
 pub(crate) async fn apply(world: &World, object: &Value) -> anyhow::Result<()> {
-    let words = ["--namespace", &world.namespace, "apply", "--filename", "-"];
-    command::run_with("kubectl", &words, &object.to_string()).await.map(drop)
+    let words = ["--namespace", world.namespace, "apply", "--filename", "-"];
+    command::run_with("kubectl", &words, &object.to_string())
+        .await
+        .map(drop)
 }
 
 /// `kubectl apply` of what must be refused; gives what the person reads.
 pub(crate) async fn refused(world: &World, object: &Value) -> anyhow::Result<String> {
-    let words = ["--namespace", &world.namespace, "apply", "--filename", "-"];
+    let words = ["--namespace", world.namespace, "apply", "--filename", "-"];
     command::refusal("kubectl", &words, &object.to_string()).await
 }
 
@@ -88,14 +90,22 @@ pub(crate) async fn failure(
 }
 
 fn conditions(job: &TranscriptionJob) -> Vec<crds::Condition> {
-    job.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default()
+    job.status
+        .as_ref()
+        .map(|status| status.conditions.clone())
+        .unwrap_or_default()
 }
 
 /// Its conditions in a line.
 pub(crate) fn said(job: &TranscriptionJob) -> String {
     let words: Vec<String> = conditions(job)
         .iter()
-        .map(|one| format!("{}={} ({}: {})", one.type_, one.status, one.reason, one.message))
+        .map(|one| {
+            format!(
+                "{}={} ({}: {})",
+                one.type_, one.status, one.reason, one.message
+            )
+        })
         .collect();
     if words.is_empty() {
         format!("{} has no status yet", job.name_any())
@@ -111,7 +121,11 @@ pub(crate) async fn delete_job(world: &World, name: &str) -> anyhow::Result<()> 
 
 /// How many replicas the pool's Deployment is told to have; the Deployment is the one that the pool owns.
 pub(crate) async fn replicas(world: &World, pool: &str) -> anyhow::Result<i32> {
-    for deployment in world.deployments().list(&kube::api::ListParams::default()).await? {
+    for deployment in world
+        .deployments()
+        .list(&kube::api::ListParams::default())
+        .await?
+    {
         let owned = deployment
             .owner_references()
             .iter()
@@ -131,7 +145,11 @@ pub(crate) async fn replicas_become(
 ) -> anyhow::Result<i32> {
     wait::until(&format!("the replicas of pool {pool}"), limit, || async {
         let count = replicas(world, pool).await?;
-        Ok(if wanted(count) { Seen::Yes(count) } else { Seen::NotYet(count.to_string()) })
+        Ok(if wanted(count) {
+            Seen::Yes(count)
+        } else {
+            Seen::NotYet(count.to_string())
+        })
     })
     .await
 }
@@ -139,6 +157,8 @@ pub(crate) async fn replicas_become(
 /// Changes the pool as `kubectl patch --type=merge` does.
 pub(crate) async fn patch_pool(world: &World, pool: &str, change: Value) -> anyhow::Result<()> {
     let params = PatchParams::default();
-    pools(world).patch(pool, &params, &Patch::Merge(change)).await?;
+    pools(world)
+        .patch(pool, &params, &Patch::Merge(change))
+        .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Recordings that are made on the spot, and their right notes. Nothing is downloaded.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use anyhow::Context;
@@ -25,11 +26,7 @@ pub(crate) fn melody(seconds: u32, key: u32) -> Vec<u8> {
         let time = f64::from(index) / f64::from(RATE);
         let tone = (std::f64::consts::TAU * frequency * time).sin();
         let value = 128.0 + 90.0 * tone * (1.0 - within);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 38 and 218"
-        )]
+        // Between 38 and 218.
         bytes.push(value as u8);
     }
     bytes
@@ -63,9 +60,12 @@ impl Reference {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("recording.wav");
         fs_err::write(&file, recording)?;
-        let (midi, notes) = (folder.path().join("take.mid"), folder.path().join("take.json"));
+        let (midi, notes) = (
+            folder.path().join("take.mid"),
+            folder.path().join("take.json"),
+        );
         let program = wtt.to_str().context("the path of wtt is not text")?;
-        let arguments = [
+        let arguments: [&OsStr; 6] = [
             "transcribe".as_ref(),
             file.as_os_str(),
             "-o".as_ref(),
@@ -82,7 +82,10 @@ impl Reference {
 
     /// Whether a MIDI file that the system gave is the right one.
     pub(crate) fn check(&self, midi: &[u8], whose: &str) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.notes.notes.is_empty(), "the reference has no notes: the test would prove nothing");
+        anyhow::ensure!(
+            !self.notes.notes.is_empty(),
+            "the reference has no notes: the test would prove nothing"
+        );
         anyhow::ensure!(
             self.midi == midi,
             "{whose}: {} bytes of MIDI, and wtt transcribe gives {} bytes that differ",

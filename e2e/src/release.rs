@@ -1,5 +1,6 @@
 //! Installing and uninstalling the two charts, as docs/operations.md says.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -26,22 +27,39 @@ pub(crate) async fn install(world: &World) -> anyhow::Result<()> {
         make_volumes(world).await?;
     }
     let definitions = world.chart("whats-the-tab-crds");
-    let mut arguments: Vec<std::ffi::OsString> =
-        ["upgrade", "--install", DEFINITIONS, "--namespace", DEFINITIONS, "--create-namespace", "--wait"]
-            .map(Into::into)
-            .to_vec();
+    let mut arguments = [
+        "upgrade",
+        "--install",
+        DEFINITIONS,
+        "--namespace",
+        DEFINITIONS,
+        "--create-namespace",
+        "--wait",
+    ]
+    .map(OsString::from)
+    .to_vec();
     arguments.push(definitions.into());
-    run("helm", &arguments).await.context("the chart of the definitions")?;
+    run("helm", &arguments)
+        .await
+        .context("the chart of the definitions")?;
     upgrade(world, &[]).await.context("the chart")
 }
 
 /// Installs the release, or changes it; `sets` are further `--set` of the case.
 pub(crate) async fn upgrade(world: &World, sets: &[&str]) -> anyhow::Result<()> {
-    let mut arguments: Vec<std::ffi::OsString> = [
-        "upgrade", "--install", RELEASE, "--namespace", &world.namespace,
-        "--values", "e2e/values.yaml", "--wait", "--timeout", "240s",
+    let mut arguments: Vec<OsString> = [
+        "upgrade",
+        "--install",
+        RELEASE,
+        "--namespace",
+        world.namespace,
+        "--values",
+        "e2e/values.yaml",
+        "--wait",
+        "--timeout",
+        "240s",
     ]
-    .map(Into::into)
+    .map(OsString::from)
     .to_vec();
     let host = format!("api.allowSourceCidrs={{{}/32}}", world.args.host);
     let operator = format!("operator.enabled={}", !world.args.without_operator);
@@ -61,7 +79,9 @@ async fn make_namespace(world: &World) -> anyhow::Result<()> {
         "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
     }});
     let apply = PatchParams::apply("e2e").force();
-    namespaces.patch(&world.namespace, &apply, &Patch::Apply(body)).await?;
+    namespaces
+        .patch(world.namespace, &apply, &Patch::Apply(body))
+        .await?;
     Ok(())
 }
 
@@ -90,33 +110,74 @@ async fn make_volumes(world: &World) -> anyhow::Result<()> {
 }
 
 fn claims() -> [String; 3] {
-    [named("api"), format!("data-{}-0", named("redis")), format!("data-{}-0", named("postgres"))]
+    [
+        named("api"),
+        format!("data-{}-0", named("redis")),
+        format!("data-{}-0", named("postgres")),
+    ]
 }
 
 /// Uninstalls and deletes the namespace with whatever still lies in it; it must go, with nobody left to help it.
 pub(crate) async fn uninstall(world: &World) -> anyhow::Result<()> {
-    run("helm", &["uninstall", RELEASE, "--namespace", &world.namespace, "--wait", "--timeout", "120s"]).await?;
+    run(
+        "helm",
+        &[
+            "uninstall",
+            RELEASE,
+            "--namespace",
+            world.namespace,
+            "--wait",
+            "--timeout",
+            "120s",
+        ],
+    )
+    .await?;
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
-    namespaces.delete(&world.namespace, &DeleteParams::default()).await?;
-    wait::until("the end of the namespace", Duration::from_secs(90), || async {
-        Ok(match namespaces.get_opt(&world.namespace).await? {
-            None => Seen::Yes(()),
-            Some(left) => Seen::NotYet(
-                left.status
-                    .and_then(|status| status.conditions)
-                    .map(|conditions| conditions.into_iter().filter_map(|one| one.message).collect::<Vec<_>>().join("; "))
-                    .unwrap_or_default(),
-            ),
-        })
-    })
+    namespaces
+        .delete(world.namespace, &DeleteParams::default())
+        .await?;
+    wait::until(
+        "the end of the namespace",
+        Duration::from_secs(90),
+        || async {
+            Ok(match namespaces.get_opt(world.namespace).await? {
+                None => Seen::Yes(()),
+                Some(left) => Seen::NotYet(
+                    left.status
+                        .and_then(|status| status.conditions)
+                        .map(|conditions| {
+                            conditions
+                                .into_iter()
+                                .filter_map(|one| one.message)
+                                .collect::<Vec<_>>()
+                                .join("; ")
+                        })
+                        .unwrap_or_default(),
+                ),
+            })
+        },
+    )
     .await?;
     let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
     for claim in claims() {
         // Those of a storage class are not ours.
-        let _ = volumes.delete(&format!("{RELEASE}-{claim}"), &DeleteParams::default()).await;
+        let _ = volumes
+            .delete(&format!("{RELEASE}-{claim}"), &DeleteParams::default())
+            .await;
         if let Some(folder) = &world.args.volumes {
             let _ = fs_err::remove_dir_all(folder.join(claim));
         }
     }
-    run("helm", &["uninstall", DEFINITIONS, "--namespace", DEFINITIONS, "--wait"]).await.map(drop)
+    run(
+        "helm",
+        &[
+            "uninstall",
+            DEFINITIONS,
+            "--namespace",
+            DEFINITIONS,
+            "--wait",
+        ],
+    )
+    .await
+    .map(drop)
 }

@@ -17,7 +17,7 @@ use crate::wait::{self, Seen};
 use crate::world::World;
 
 pub(crate) struct Rest {
-    namespace: String,
+    namespace: &'static str,
     service: String,
     key: String,
     http: reqwest::Client,
@@ -27,17 +27,19 @@ pub(crate) struct Rest {
 
 impl Rest {
     pub(crate) async fn connect(world: &World) -> anyhow::Result<Rest> {
-        let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+        let secrets: Api<Secret> = Api::namespaced(world.client.clone(), world.namespace);
         let secret = secrets.get(&release::named("secrets")).await?;
         let key = secret
             .data
             .and_then(|mut data| data.remove("api-key"))
             .context("the release's Secret has no api-key")?;
         Ok(Rest {
-            namespace: world.namespace.clone(),
+            namespace: world.namespace,
             service: release::named("api"),
             key: String::from_utf8(key.0)?,
-            http: reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?,
+            http: reqwest::Client::builder()
+                .timeout(Duration::from_secs(60))
+                .build()?,
             forward: Mutex::new(None),
         })
     }
@@ -58,7 +60,10 @@ impl Rest {
         if status != 202 {
             bail!("the upload was answered with {status}: {body}");
         }
-        Ok(body["id"].as_str().context("no id in the answer")?.to_owned())
+        Ok(body["id"]
+            .as_str()
+            .context("no id in the answer")?
+            .to_owned())
     }
 
     /// The job object.
@@ -69,7 +74,9 @@ impl Rest {
     }
 
     pub(crate) async fn midi(&self, id: &str) -> anyhow::Result<Vec<u8>> {
-        let url = self.url(&format!("/api/v1/transcriptions/{id}/files/midi")).await?;
+        let url = self
+            .url(&format!("/api/v1/transcriptions/{id}/files/midi"))
+            .await?;
         let answer = self.http.get(url).bearer_auth(&self.key).send().await?;
         Ok(answer.error_for_status()?.bytes().await?.to_vec())
     }
@@ -100,7 +107,10 @@ impl Rest {
 
     async fn url(&self, path: &str) -> anyhow::Result<String> {
         let living = {
-            let mut forward = self.forward.lock().map_err(|_| anyhow::anyhow!("a case panicked"))?;
+            let mut forward = self
+                .forward
+                .lock()
+                .map_err(|_| anyhow::anyhow!("a case panicked"))?;
             match forward.as_mut() {
                 Some((port, child)) if child.try_wait()?.is_none() => Some(*port),
                 _ => None,
@@ -117,7 +127,13 @@ impl Rest {
     async fn forward(&self) -> anyhow::Result<u16> {
         let service = format!("service/{}", self.service);
         let mut child = Command::new("kubectl")
-            .args(["--namespace", &self.namespace, "port-forward", &service, ":http"])
+            .args([
+                "--namespace",
+                self.namespace,
+                "port-forward",
+                service.as_str(),
+                ":http",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -139,7 +155,10 @@ impl Rest {
             .with_context(|| format!("kubectl port-forward: {first}"))?;
         // It would stop when nobody reads what it says.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let mut forward = self.forward.lock().map_err(|_| anyhow::anyhow!("a case panicked"))?;
+        let mut forward = self
+            .forward
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a case panicked"))?;
         *forward = Some((port, child));
         Ok(port)
     }

@@ -24,12 +24,15 @@ impl Source {
         host: IpAddr,
         files: BTreeMap<String, Vec<u8>>,
     ) -> anyhow::Result<Source> {
-        let listener = TcpListener::bind((host, 0))
-            .await
-            .with_context(|| format!("cannot serve recordings at {host}; is E2E_HOST this machine?"))?;
+        let listener = TcpListener::bind((host, 0)).await.with_context(|| {
+            format!("cannot serve recordings at {host}; is E2E_HOST this machine?")
+        })?;
         let address = listener.local_addr()?;
         let files: Files = Arc::new(std::sync::Mutex::new(
-            files.into_iter().map(|(path, bytes)| (path, Arc::new(bytes))).collect(),
+            files
+                .into_iter()
+                .map(|(path, bytes)| (path, Arc::new(bytes)))
+                .collect(),
         ));
         let asked = Arc::new(AtomicUsize::new(0));
         let (served, count) = (Arc::clone(&files), Arc::clone(&asked));
@@ -42,7 +45,11 @@ impl Source {
                 });
             }
         });
-        Ok(Source { address, files, asked })
+        Ok(Source {
+            address,
+            files,
+            asked,
+        })
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -53,7 +60,9 @@ impl Source {
     pub(crate) fn long(&self, seconds: u32) -> String {
         let path = format!("/melody-{seconds}.wav");
         if let Ok(mut files) = self.files.lock() {
-            files.entry(path.clone()).or_insert_with(|| Arc::new(recording::melody(seconds, seconds)));
+            files
+                .entry(path.clone())
+                .or_insert_with(|| Arc::new(recording::melody(seconds, seconds)));
         }
         self.url(&path)
     }
@@ -76,7 +85,10 @@ async fn answer(stream: TcpStream, files: &Files, count: &AtomicUsize) -> std::i
     }
     count.fetch_add(1, Ordering::Relaxed);
     let mut words = request.split_whitespace();
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, path) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let found = match files.lock() {
         Ok(files) => files.get(path).cloned(),
         Err(_) => None,

@@ -25,7 +25,10 @@ where
             Err(error) => format!("{error:#}"),
         };
         if Instant::now() >= end {
-            bail!("{what}: not within {} s; last seen: {seen}", limit.as_secs());
+            bail!(
+                "{what}: not within {} s; last seen: {seen}",
+                limit.as_secs()
+            );
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -80,7 +83,10 @@ mod tests {
         .await
         .unwrap_err()
         .to_string();
-        assert!(error.contains("rain") && error.contains("clouds"), "{error}");
+        assert!(
+            error.contains("rain") && error.contains("clouds"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
@@ -97,6 +103,10 @@ mod tests {
         let span = Duration::from_millis(20);
         let broken = all_along("peace", span, || async { Ok(false) }).await;
         assert!(broken.is_err());
-        assert!(all_along("peace", span, || async { Ok(true) }).await.is_ok());
+        assert!(
+            all_along("peace", span, || async { Ok(true) })
+                .await
+                .is_ok()
+        );
     }
 }

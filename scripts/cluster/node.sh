@@ -24,7 +24,7 @@ start_node() {
         sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null
         trap "exit 0" TERM
         : >"$0/run/node.ready"
-        while :; do sleep 3600 & wait $!; done' "$state" "whatsthetab-node-$name" >"$state/log/node.log" 2>&1 </dev/null &
+        while :; do sleep 3600 & wait $!; done' "$state" "whatsthetab-node-$name" >"$state/log/node.log" 2>&1 </dev/null 8>&- 9>&- &
     echo $! >"$state/run/node.pid"
     wait_for 10 "the namespaces of the node" test -e "$state/run/node.ready"
     node=$(node_pid)

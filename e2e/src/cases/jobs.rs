@@ -5,19 +5,36 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::json;
 
-use crate::command::run;
 use crate::objects;
 use crate::wait::{self, when};
 use crate::world::World;
 
 /// From no worker at all: applied, a worker appears, the notes are those of `wtt transcribe`, and the signed address gives them.
-pub(super) async fn a_sample_job_completes_and_its_midi_is_right(world: &World) -> anyhow::Result<()> {
-    ensure!(world.living("worker").await?.is_empty(), "there are workers before there is work");
-    objects::apply(world, &objects::job("sample", &world.source.url("/short.wav"), json!({}))).await?;
-    let words = ["--namespace", &world.namespace, "wait", "--for=condition=Complete", "--timeout=200s", "transcriptionjob/sample"];
-    run("kubectl", &words).await?;
+pub(super) async fn a_sample_job_completes_and_its_midi_is_right(
+    world: &World,
+) -> anyhow::Result<()> {
+    ensure!(
+        world.living("worker").await?.is_empty(),
+        "there are workers before there is work"
+    );
+    objects::apply(
+        world,
+        &objects::job("sample", &world.source.url("/short.wav"), json!({})),
+    )
+    .await?;
+    world
+        .kubectl(&[
+            "wait",
+            "--for=condition=Complete",
+            "--timeout=200s",
+            "transcriptionjob/sample",
+        ])
+        .await?;
     let job = objects::complete(world, "sample", Duration::from_secs(1)).await?;
-    let result = job.status.and_then(|status| status.result).context("Complete without a result")?;
+    let result = job
+        .status
+        .and_then(|status| status.result)
+        .context("Complete without a result")?;
     let midi = world.rest().await?.signed(&result.url).await?;
     world.reference.check(&midi, "the job")?;
     ensure!(
@@ -26,18 +43,32 @@ pub(super) async fn a_sample_job_completes_and_its_midi_is_right(world: &World) 
         result.note_count,
         world.reference.notes.notes.len()
     );
-    for words in [&["get", "tj,wp"][..], &["get", "tj", "sample", "--output=yaml"]] {
-        println!("{}", run("kubectl", &[&["--namespace", &world.namespace], words].concat()).await?.trim_end());
+    for words in [
+        &["get", "tj,wp"][..],
+        &["describe", "tj", "sample"],
+        &["describe", "wp"],
+    ] {
+        println!("{}", world.kubectl(words).await?.trim_end());
     }
     Ok(())
 }
 
 /// Ten of each at once: all are done, by the same workers.
-pub(super) async fn an_upload_by_rest_and_a_job_by_kubectl_share_a_pool(world: &World) -> anyhow::Result<()> {
+pub(super) async fn an_upload_by_rest_and_a_job_by_kubectl_share_a_pool(
+    world: &World,
+) -> anyhow::Result<()> {
     let rest = world.rest().await?;
     let mut uploads = Vec::new();
     for index in 0..5 {
-        objects::apply(world, &objects::job(&format!("shared-{index}"), &world.source.url("/short.wav"), json!({}))).await?;
+        objects::apply(
+            world,
+            &objects::job(
+                &format!("shared-{index}"),
+                &world.source.url("/short.wav"),
+                json!({}),
+            ),
+        )
+        .await?;
         uploads.push(rest.upload(&world.short).await?);
     }
     let mut pods = std::collections::BTreeSet::new();
@@ -46,7 +77,8 @@ pub(super) async fn an_upload_by_rest_and_a_job_by_kubectl_share_a_pool(world: &
         world.reference.check(&rest.midi(id).await?, "an upload")?;
     }
     for index in 0..5 {
-        let job = objects::complete(world, &format!("shared-{index}"), Duration::from_secs(120)).await?;
+        let job =
+            objects::complete(world, &format!("shared-{index}"), Duration::from_secs(120)).await?;
         pods.extend(job.status.and_then(|status| status.worker));
     }
     ensure!(!pods.is_empty(), "no job names the worker that did it");
@@ -60,8 +92,15 @@ pub(super) async fn a_deleted_job_stops_and_leaves_nothing(world: &World) -> any
     super::scale::running(world, "unwanted").await?;
     objects::delete_job(world, "unwanted").await?;
     wait::until("the end of the object", Duration::from_secs(10), || async {
-        Ok(when(objects::jobs(world).get_opt("unwanted").await?.is_none(), "it is still there"))
+        Ok(when(
+            objects::jobs(world).get_opt("unwanted").await?.is_none(),
+            "it is still there",
+        ))
     })
     .await?;
-    objects::replicas_become(world, objects::POOL, Duration::from_secs(60), |count| count == 0).await.map(drop)
+    objects::replicas_become(world, objects::POOL, Duration::from_secs(60), |count| {
+        count == 0
+    })
+    .await
+    .map(drop)
 }

@@ -51,24 +51,109 @@ macro_rules! case {
 
 fn all() -> Vec<Case> {
     vec![
-        case!(Short, Some(false), 180, plain::an_upload_by_rest_gives_the_notes_of_wtt_transcribe),
-        case!(Normal, Some(false), 300, plain::helm_test_passes_and_transcribes),
-        case!(Normal, Some(false), 240, plain::redis_and_postgres_that_restart_keep_what_they_had),
-        case!(Short, Some(true), 240, jobs::a_sample_job_completes_and_its_midi_is_right),
+        case!(
+            Short,
+            Some(false),
+            180,
+            plain::an_upload_by_rest_gives_the_notes_of_wtt_transcribe
+        ),
+        case!(
+            Normal,
+            Some(false),
+            300,
+            plain::helm_test_passes_and_transcribes
+        ),
+        case!(
+            Normal,
+            Some(false),
+            240,
+            plain::redis_and_postgres_that_restart_keep_what_they_had
+        ),
+        case!(
+            Short,
+            Some(true),
+            240,
+            jobs::a_sample_job_completes_and_its_midi_is_right
+        ),
         case!(Short, Some(true), 90, scale::an_idle_pool_goes_back_to_zero),
-        case!(Short, Some(true), 60, bad::a_job_without_a_source_is_refused_with_a_message),
-        case!(Normal, Some(true), 120, bad::invalid_objects_are_refused_or_answered),
-        case!(Normal, Some(true), 240, jobs::an_upload_by_rest_and_a_job_by_kubectl_share_a_pool),
-        case!(Normal, Some(true), 240, jobs::a_deleted_job_stops_and_leaves_nothing),
-        case!(Normal, Some(true), 240, scale::gpus_that_run_out_show_as_unschedulable),
-        case!(Normal, Some(true), 300, scale::a_busy_worker_survives_scale_down),
-        case!(Normal, Some(true), 300, faults::a_pod_deleted_by_force_ends_in_complete),
-        case!(Normal, Some(true), 240, faults::a_killed_operator_is_replaced_and_nothing_runs_twice),
-        case!(Normal, Some(true), 300, faults::redis_gone_for_30_s_holds_the_replicas),
-        case!(Normal, Some(true), 240, faults::an_api_server_gone_for_30_s_costs_10_s),
-        case!(Normal, Some(true), 300, scale::a_new_worker_image_rolls_out_without_losing_a_task),
-        case!(Full, Some(true), 3600, scale::many_scale_downs_kill_no_busy_worker),
-        case!(Normal, Some(true), 30, rights::every_right_is_used_and_none_is_missing),
+        case!(
+            Short,
+            Some(true),
+            60,
+            bad::a_job_without_a_source_is_refused_with_a_message
+        ),
+        case!(
+            Normal,
+            Some(true),
+            120,
+            bad::invalid_objects_are_refused_or_answered
+        ),
+        case!(
+            Normal,
+            Some(true),
+            240,
+            jobs::an_upload_by_rest_and_a_job_by_kubectl_share_a_pool
+        ),
+        case!(
+            Normal,
+            Some(true),
+            240,
+            jobs::a_deleted_job_stops_and_leaves_nothing
+        ),
+        case!(
+            Normal,
+            Some(true),
+            240,
+            scale::gpus_that_run_out_show_as_unschedulable
+        ),
+        case!(
+            Normal,
+            Some(true),
+            300,
+            scale::a_busy_worker_survives_scale_down
+        ),
+        case!(
+            Normal,
+            Some(true),
+            300,
+            faults::a_pod_deleted_by_force_ends_in_complete
+        ),
+        case!(
+            Normal,
+            Some(true),
+            240,
+            faults::a_killed_operator_is_replaced_and_nothing_runs_twice
+        ),
+        case!(
+            Normal,
+            Some(true),
+            300,
+            faults::redis_gone_for_30_s_holds_the_replicas
+        ),
+        case!(
+            Normal,
+            Some(true),
+            240,
+            faults::an_api_server_gone_for_30_s_costs_10_s
+        ),
+        case!(
+            Normal,
+            Some(true),
+            300,
+            scale::a_new_worker_image_rolls_out_without_losing_a_task
+        ),
+        case!(
+            Full,
+            Some(true),
+            3600,
+            scale::many_scale_downs_kill_no_busy_worker
+        ),
+        case!(
+            Normal,
+            Some(true),
+            30,
+            rights::every_right_is_used_and_none_is_missing
+        ),
     ]
 }
 
@@ -76,7 +161,16 @@ pub(crate) fn chosen(args: &Args) -> Vec<Case> {
     all()
         .into_iter()
         .filter(|case| case.from <= args.extent)
-        .filter(|case| case.operator.is_none_or(|wanted| wanted != args.without_operator))
-        .filter(|case| args.only.is_empty() || args.only.iter().any(|part| case.name.contains(part.as_str())))
+        .filter(|case| {
+            case.operator
+                .is_none_or(|wanted| wanted != args.without_operator)
+        })
+        .filter(|case| {
+            args.only.is_empty()
+                || args
+                    .only
+                    .iter()
+                    .any(|part| case.name.contains(part.as_str()))
+        })
         .collect()
 }

@@ -15,11 +15,22 @@ pub(super) async fn every_right_is_used_and_none_is_missing(world: &World) -> an
         println!("        left out: no audit log of this cluster (E2E_AUDIT_LOG)");
         return Ok(());
     };
-    let account = format!("system:serviceaccount:{}:{}", world.namespace, release::named("operator"));
+    let account = format!(
+        "system:serviceaccount:{}:{}",
+        world.namespace,
+        release::named("operator")
+    );
     let audit = audit::read(&fs_err::read_to_string(path)?, &account);
-    ensure!(audit.refused.is_empty(), "refused:\n{}", audit.refused.join("\n"));
-    ensure!(!audit.used.is_empty(), "the log has nothing of {account}: is it the right log?");
-    let roles: Api<Role> = Api::namespaced(world.client.clone(), &world.namespace);
+    ensure!(
+        audit.refused.is_empty(),
+        "refused:\n{}",
+        audit.refused.join("\n")
+    );
+    ensure!(
+        !audit.used.is_empty(),
+        "the log has nothing of {account}: is it the right log?"
+    );
+    let roles: Api<Role> = Api::namespaced(world.client.clone(), world.namespace);
     let chosen = ListParams::default().labels("app.kubernetes.io/component=operator");
     let granted = audit::granted(&roles.list(&chosen).await?.items);
     let unused: Vec<String> = granted

@@ -25,14 +25,26 @@ pub(super) fn broken(objects: &[Value]) -> Vec<String> {
             complaints.push(format!("{who}: no label of the release"));
         }
         if let Some(pod) = pod_of(object) {
-            complaints.extend(pod_rules(&kind, pod).into_iter().map(|one| format!("{who}: {one}")));
-            complaints.extend(secrets(pod, objects).into_iter().map(|one| format!("{who}: {one}")));
+            complaints.extend(
+                pod_rules(&kind, pod)
+                    .into_iter()
+                    .map(|one| format!("{who}: {one}")),
+            );
+            complaints.extend(
+                secrets(pod, objects)
+                    .into_iter()
+                    .map(|one| format!("{who}: {one}")),
+            );
         }
         if kind == "Service" && !selects(object, objects) {
             complaints.push(format!("{who}: selects no pod of the release"));
         }
         if kind.ends_with("Role") {
-            complaints.extend(wildcards(object).into_iter().map(|one| format!("{who}: {one}")));
+            complaints.extend(
+                wildcards(object)
+                    .into_iter()
+                    .map(|one| format!("{who}: {one}")),
+            );
         }
     }
     complaints
@@ -65,8 +77,14 @@ fn pod_rules(kind: &str, pod: &Value) -> Vec<String> {
     let spec = &pod["spec"];
     let security = &spec["securityContext"];
     rule(security["runAsNonRoot"] == true, "may run as root");
-    rule(security["runAsUser"].as_u64().is_some_and(|user| user > 0), "has no user of its own");
-    rule(security["seccompProfile"]["type"] == "RuntimeDefault", "no seccomp profile");
+    rule(
+        security["runAsUser"].as_u64().is_some_and(|user| user > 0),
+        "has no user of its own",
+    );
+    rule(
+        security["seccompProfile"]["type"] == "RuntimeDefault",
+        "no seccomp profile",
+    );
     let operator = pod["metadata"]["labels"]["app.kubernetes.io/component"] == "operator";
     rule(
         spec["automountServiceAccountToken"] == Value::Bool(operator),
@@ -78,14 +96,36 @@ fn pod_rules(kind: &str, pod: &Value) -> Vec<String> {
     rule(!list(&spec["containers"]).is_empty(), "no container");
     for container in list(&spec["containers"]) {
         let security = &container["securityContext"];
-        rule(security["allowPrivilegeEscalation"] == false, "may gain privileges");
-        rule(security["readOnlyRootFilesystem"] == true, "may write to its image");
-        rule(security["capabilities"]["drop"] == serde_json::json!(["ALL"]), "keeps capabilities");
+        rule(
+            security["allowPrivilegeEscalation"] == false,
+            "may gain privileges",
+        );
+        rule(
+            security["readOnlyRootFilesystem"] == true,
+            "may write to its image",
+        );
+        rule(
+            security["capabilities"]["drop"] == serde_json::json!(["ALL"]),
+            "keeps capabilities",
+        );
         let image = text(&container["image"]);
-        rule(image.contains("@sha256:") || image.rsplit('/').next().is_some_and(|last| last.contains(':')), "an image without a tag");
-        rule(!image.ends_with(":latest"), "an image that changes by itself");
+        rule(
+            image.contains("@sha256:")
+                || image
+                    .rsplit('/')
+                    .next()
+                    .is_some_and(|last| last.contains(':')),
+            "an image without a tag",
+        );
+        rule(
+            !image.ends_with(":latest"),
+            "an image that changes by itself",
+        );
         let resources = &container["resources"];
-        rule(!resources["limits"]["memory"].is_null(), "no limit of memory");
+        rule(
+            !resources["limits"]["memory"].is_null(),
+            "no limit of memory",
+        );
         rule(!resources["requests"]["cpu"].is_null(), "asks for no CPU");
         let mut names = BTreeSet::new();
         for variable in list(&container["env"]) {
@@ -98,11 +138,17 @@ fn pod_rules(kind: &str, pod: &Value) -> Vec<String> {
                 rule(!container[probe].is_null(), &format!("no {probe}"));
             }
         }
-        let volumes: BTreeSet<String> = list(&spec["volumes"]).iter().map(|volume| text(&volume["name"])).collect();
+        let volumes: BTreeSet<String> = list(&spec["volumes"])
+            .iter()
+            .map(|volume| text(&volume["name"]))
+            .collect();
         for mount in list(&container["volumeMounts"]) {
             let name = text(&mount["name"]);
             // Those of a StatefulSet's claims are named in its templates.
-            rule(volumes.contains(&name) || (kind == "StatefulSet" && name == "data"), &format!("mounts {name}, which is no volume"));
+            rule(
+                volumes.contains(&name) || (kind == "StatefulSet" && name == "data"),
+                &format!("mounts {name}, which is no volume"),
+            );
         }
     }
     complaints
@@ -120,8 +166,12 @@ fn secrets(pod: &Value, objects: &[Value]) -> Vec<String> {
         }
     }
     for volume in list(&pod["spec"]["volumes"]) {
-        let parts = list(&volume["projected"]["sources"]).iter().map(|source| (&source["secret"]["name"], &source["secret"]["items"]));
-        for (name, items) in parts.chain([(&volume["secret"]["secretName"], &volume["secret"]["items"])]) {
+        let parts = list(&volume["projected"]["sources"])
+            .iter()
+            .map(|source| (&source["secret"]["name"], &source["secret"]["items"]));
+        for (name, items) in
+            parts.chain([(&volume["secret"]["secretName"], &volume["secret"]["items"])])
+        {
             for item in list(items) {
                 wanted.insert((text(name), text(&item["key"])));
             }
@@ -132,7 +182,9 @@ fn secrets(pod: &Value, objects: &[Value]) -> Vec<String> {
         .filter(|(name, _)| name.ends_with("-secrets"))
         .filter(|(name, key)| {
             !objects.iter().any(|object| {
-                object["kind"] == "Secret" && object["metadata"]["name"] == name.as_str() && !object["stringData"][key].is_null()
+                object["kind"] == "Secret"
+                    && object["metadata"]["name"] == name.as_str()
+                    && !object["stringData"][key].is_null()
             })
         })
         .map(|(name, key)| format!("reads {key} of Secret {name}, which is not made"))
@@ -140,9 +192,13 @@ fn secrets(pod: &Value, objects: &[Value]) -> Vec<String> {
 }
 
 fn selects(service: &Value, objects: &[Value]) -> bool {
-    let Some(selector) = service["spec"]["selector"].as_object() else { return false };
+    let Some(selector) = service["spec"]["selector"].as_object() else {
+        return false;
+    };
     objects.iter().filter_map(pod_of).any(|pod| {
-        selector.iter().all(|(label, value)| pod["metadata"]["labels"][label] == *value)
+        selector
+            .iter()
+            .all(|(label, value)| pod["metadata"]["labels"][label] == *value)
     })
 }
 
@@ -187,25 +243,59 @@ mod tests {
         let changes = [
             ("/metadata/name", json!("n".repeat(64)), "64 characters"),
             ("/metadata/namespace", Value::Null, "no namespace"),
-            ("/spec/template/spec/securityContext/runAsNonRoot", json!(false), "root"),
-            ("/spec/template/spec/automountServiceAccountToken", json!(true), "token"),
-            ("/spec/template/spec/containers/0/image", json!("a"), "without a tag"),
-            ("/spec/template/spec/containers/0/image", json!("a:latest"), "by itself"),
-            ("/spec/template/spec/containers/0/readinessProbe", Value::Null, "readinessProbe"),
-            ("/spec/template/spec/containers/0/resources", json!({}), "memory"),
-            ("/spec/template/spec/containers/0/securityContext", json!({}), "image"),
+            (
+                "/spec/template/spec/securityContext/runAsNonRoot",
+                json!(false),
+                "root",
+            ),
+            (
+                "/spec/template/spec/automountServiceAccountToken",
+                json!(true),
+                "token",
+            ),
+            (
+                "/spec/template/spec/containers/0/image",
+                json!("a"),
+                "without a tag",
+            ),
+            (
+                "/spec/template/spec/containers/0/image",
+                json!("a:latest"),
+                "by itself",
+            ),
+            (
+                "/spec/template/spec/containers/0/readinessProbe",
+                Value::Null,
+                "readinessProbe",
+            ),
+            (
+                "/spec/template/spec/containers/0/resources",
+                json!({}),
+                "memory",
+            ),
+            (
+                "/spec/template/spec/containers/0/securityContext",
+                json!({}),
+                "image",
+            ),
         ];
         for (pointer, value, word) in changes {
             let mut object = deployment();
             *object.pointer_mut(pointer).expect(pointer) = value;
             let complaints = broken(&[object]);
-            assert!(complaints.iter().any(|one| one.contains(word)), "{pointer}: {complaints:?}");
+            assert!(
+                complaints.iter().any(|one| one.contains(word)),
+                "{pointer}: {complaints:?}"
+            );
         }
         let mut object = deployment();
         let more = json!({"env": [{"name": "A"}, {"name": "A"},
             {"name": "S", "valueFrom": {"secretKeyRef": {"name": "tab-secrets", "key": "k"}}}],
             "volumeMounts": [{"name": "nowhere"}]});
-        let target = object.pointer_mut(container).and_then(Value::as_object_mut).unwrap();
+        let target = object
+            .pointer_mut(container)
+            .and_then(Value::as_object_mut)
+            .unwrap();
         target.extend(more.as_object().unwrap().clone());
         let complaints = broken(&[object.clone(), object]).join("; ");
         for word in ["A twice", "nowhere", "is not made", "d: twice"] {

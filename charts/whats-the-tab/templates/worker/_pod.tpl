@@ -41,7 +41,7 @@ spec:
         - {name: WTT_DRAIN_TIMEOUT, value: "{{ max 0 (sub (int $pool.terminationGracePeriodSeconds) 10) }}s"}
         {{- end }}
         - {name: WTT_THREADS, value: {{ $pool.threads | quote }}}
-        - {name: WTT_DEVICE, value: {{ $pool.gpu.enabled | ternary "cuda" "cpu" }}}
+        - {name: WTT_DEVICE, value: {{ $pool.device | default ($pool.gpu.enabled | ternary "cuda" "cpu") | quote }}}
         - {name: WTT_TEMP_DIR, value: /work}
         {{- with $pool.extraEnv }}{{ toYaml . | nindent 8 }}{{ end }}
       resources:
@@ -49,7 +49,7 @@ spec:
         limits:
           memory: {{ $pool.memory }}
           {{- if $pool.gpu.enabled }}
-          nvidia.com/gpu: {{ $pool.gpu.count }}
+          {{ $pool.gpu.resource }}: {{ $pool.gpu.count }}
           {{- end }}
       volumeMounts:
         - {name: recordings, mountPath: /work}
