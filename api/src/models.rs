@@ -198,11 +198,23 @@ const KNOWN: &[Known] = &[
         0.2,
         0.4
     ),
+    Known {
+        name: "transkun",
+        description: "Piano, with velocities and both pedals.",
+        licence: "MIT",
+        options: &[number(
+            "midi_tempo",
+            4.0,
+            1_000.0,
+            Some(120.0),
+            "Tempo written into the MIDI file (BPM).",
+        )],
+    },
 ];
 
 /// What is on offer when nothing else is configured: all that is known, and the first is the default.
 pub const DEFAULT: &str =
-    "basic-pitch,harmonica:nano,harmonica:small,harmonica:medium,harmonica:large,harmonica:x-large";
+    "basic-pitch,harmonica:nano,harmonica:small,harmonica:medium,harmonica:large,harmonica:x-large,transkun";
 
 /// A model on offer.
 #[derive(Clone)]

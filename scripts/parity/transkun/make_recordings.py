@@ -126,18 +126,23 @@ def pieces():
     yield "soft-and-runs-musescore-48k", third, "musescore", 48000
 
 
-def main(folder):
+def render(piece, wav, font, rate):
     if not shutil.which("fluidsynth"):
         sys.exit("fluidsynth is missing; install it: apt-get install fluidsynth")
+    if not pathlib.Path(FONTS[font]).exists():
+        sys.exit(f"{FONTS[font]} is missing; install it: apt-get install fluid-soundfont-gm timgm6mb-soundfont musescore-general-soundfont-small")
+    midi = wav.with_suffix(".mid")
+    midi.write_bytes(piece.midi())
+    command = ["fluidsynth", "-n", "-i", "-q", "-r", str(rate), "-g", "0.5", "-F", wav, FONTS[font], midi]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    midi.unlink()
+    return wav
+
+
+def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name, piece, font, rate in pieces():
-        if not pathlib.Path(FONTS[font]).exists():
-            sys.exit(f"{FONTS[font]} is missing; install it: apt-get install fluid-soundfont-gm timgm6mb-soundfont musescore-general-soundfont-small")
-        midi, wav = folder / f"{name}.mid", folder / f"{name}.wav"
-        midi.write_bytes(piece.midi())
-        subprocess.run(["fluidsynth", "-n", "-i", "-q", "-r", str(rate), "-g", "0.5", "-F", wav, FONTS[font], midi], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        midi.unlink()
-        print(wav)
+        print(render(piece, folder / f"{name}.wav", font, rate))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ pub mod semi_crf;
 mod song;
 pub mod stitching;
 
+pub use crate::cpu::Isa;
 pub use attributes::{Attributes, Candidates, Track};
 pub use config::{Options, Shape};
 pub use cpu::Model;

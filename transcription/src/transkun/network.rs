@@ -67,6 +67,9 @@ impl Transkun {
             let model = own_model(Isa::detect(), setup.threads, shape, weights)?;
             Engine::Own(Box::new(model))
         } else {
+            if setup.device == tch::Device::Cpu {
+                tch::set_num_threads(i32::try_from(setup.threads).unwrap_or(1));
+            }
             Engine::Libtorch(Box::new(Reference::load(shape, weights, setup.device)?))
         };
         Ok(Transkun {
@@ -74,6 +77,14 @@ impl Transkun {
             shape,
             rows: setup.rows,
         })
+    }
+
+    /// Multiply-adds of a segment, where they are counted.
+    pub fn products(&self) -> Option<usize> {
+        match &self.engine {
+            Engine::Own(model) => Some(model.products()),
+            Engine::Libtorch(_) => None,
+        }
     }
 
     /// What may sound in each segment.

@@ -157,7 +157,7 @@ impl Reference {
                 stages.push((name, x.shallow_clone()));
             }
         };
-        keep("features", &features);
+        keep("features", &features.f_permute([0, 2, 3, 1])?);
         let sound = self.convolve(&features, &mut keep)?;
         let context = self.transform(&sound, &mut keep)?;
         drop((features, sound));
@@ -220,7 +220,6 @@ impl Reference {
             .f_conv2d(weight, Some(bias), [1, 1], [1, 1], [1, 1], 1)?
             .f_add(&self.mel_places)?
             .f_constant_pad_nd([2, 1, 4, 3])?;
-        let names = ["convolution.0", "convolution.1", "convolution.2", "sound"];
         let strides = [[2, 1], [2, 2], [2, 2], [1, 1]];
         for (index, (convolution, norm)) in self.convolutions.iter().enumerate() {
             let Layer { weight, bias } = convolution;
@@ -236,9 +235,10 @@ impl Reference {
             if index + 1 < self.convolutions.len() {
                 x = x.f_gelu("none")?;
             }
-            keep(names[index], &x);
         }
-        Ok(x.f_permute([0, 2, 3, 1])?)
+        let x = x.f_permute([0, 2, 3, 1])?;
+        keep("sound", &x);
+        Ok(x)
     }
 
     /// What each frame of each symbol is like, `[segment, SYMBOLS, frames, width]`.
@@ -257,9 +257,6 @@ impl Reference {
             .f_unsqueeze(0)?
             .f_expand([batch, -1, -1, -1], false)?;
         let mut x = Tensor::f_cat(&[sound, symbols], 2)?;
-        let names = [
-            "layer.0", "layer.1", "layer.2", "layer.3", "layer.4", "layer.5",
-        ];
         for (index, [across, along]) in self.layers.iter().enumerate() {
             let last = index + 1 == self.layers.len();
             let memory = x;
@@ -284,15 +281,13 @@ impl Reference {
             let h = across.forward(&asked, &seen)?.f_transpose(1, 2)?;
             let h = along.forward(&h, &wanted(&memory)?.f_transpose(1, 2)?)?;
             x = h.f_transpose(1, 2)?;
-            if !last {
-                keep(names[index.min(names.len() - 1)], &x);
-            }
         }
+        let x = x.f_transpose(1, 2)?;
         keep("symbols", &x);
         let frames = self.shape.frames() as i64;
         Ok(self
             .up
-            .linear(&x.f_transpose(1, 2)?)?
+            .linear(&x)?
             .f_reshape([batch, SYMBOLS as i64, -1, width])?
             .f_narrow(2, 0, frames)?)
     }
