@@ -38,7 +38,7 @@ pub enum ClaimAnswer {
     },
     Paused,
     Draining,
-    /// Only dead entries were met; claim again at once with a new nonce.
+    /// Only dead entries were met, or the nonce was that of a claim that has ended; claim again at once with a new nonce.
     Again,
 }
 

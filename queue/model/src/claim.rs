@@ -15,11 +15,9 @@ impl Script<'_> {
         let known = key
             .claim
             .filter(|(_, id, token)| self.redis.live(*id, *token));
-        if let Some((last, id, token)) = known
-            && last == nonce
-            && !self.has(Bug::NonceIgnored)
-        {
-            return Some((id, token));
+        if key.claim.is_some_and(|(last, ..)| last == nonce) && !self.has(Bug::NonceIgnored) {
+            // A claim that has ended meanwhile brings no other.
+            return known.map(|(_, id, token)| (id, token));
         }
         self.promote();
         let lonely = key

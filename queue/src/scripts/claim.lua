@@ -4,7 +4,7 @@
 -- ARGV  3 worker id  4 nonce  5 tasks held  6 slots  7 ttl of final hashes  8 most dead entries to skip  9.. queue names
 -- Returns {'claimed', id, token, attempt, life, queue, model, payload, audio_ms, lease_ms, ms to the running limit, retries,
 --          crashes, alone 0|1, replayed 0|1} | {'nothing', ms to the next due task or -1} | {'paused'} | {'draining'}
---         | {'again'} only dead entries were met: ask again at once
+--         | {'again'} only dead entries were met, or this nonce was used for a claim that has ended: ask again with a new one
 local WORKER_TTL, PROMOTIONS = 30000, 20
 local now, wid, nonce, held = clock(), ARGV[3], ARGV[4], tonumber(ARGV[5]) or 0
 
@@ -29,8 +29,10 @@ local function last_lives()
   local h = fields(last, 'status', 'token')
   return h[1] == 'processing' and h[2] == last_token
 end
--- The reply to an earlier call with this nonce was lost: the same claim again.
-if last_token and string.sub(last_token, -#nonce) == nonce and last_lives() then
+-- The reply to an earlier call with this nonce was lost: the same claim again. If that has ended meanwhile, none: a call that
+-- comes late must not bring a second task to a worker that no longer listens.
+if last_token and string.sub(last_token, -#nonce) == nonce then
+  if not last_lives() then return {'again'} end
   local h = look(task(last))
   local limit = num(fields(last, 'hard_until')[1], now) - now
   return claimed(last, h, last_token, h[7], limit, last_alone and '1' or '0', '1')

@@ -9,6 +9,8 @@ use crate::step::End;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Again(usize),
+    /// The nonce is that of a claim that has ended.
+    Spent,
     Paused,
     Draining,
     Nothing,
@@ -35,10 +37,9 @@ impl Model {
     pub(crate) fn claim(&mut self, asked: &ClaimRequest) -> Expected {
         let worker = asked.worker.as_str();
         let seen = self.seen.get(worker).cloned().unwrap_or_default();
-        if seen.nonce == asked.nonce
-            && let Some(n) = self.live(seen.claim.as_ref())
-        {
-            return Expected::Again(n);
+        if seen.nonce == asked.nonce {
+            let live = self.live(seen.claim.as_ref());
+            return live.map_or(Expected::Spent, Expected::Again);
         }
         if self.held_back {
             return Expected::Paused;

@@ -101,8 +101,8 @@ const BUGS: &[(&str, &str, &str, &str)] = &[
     (
         "CLAIM ignores the nonce",
         "claim",
-        "string.sub(last_token, -#nonce) == nonce and",
-        "false and",
+        "string.sub(last_token, -#nonce) == nonce then",
+        "false then",
     ),
     (
         "CLAIM counts no attempt",
