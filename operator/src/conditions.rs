@@ -42,7 +42,11 @@ pub struct Conditions {
 
 impl Conditions {
     pub fn from(list: &[Condition], generation: Option<i64>, now: Timestamp) -> Self {
-        Conditions { list: list.to_vec(), generation, now }
+        Conditions {
+            list: list.to_vec(),
+            generation,
+            now,
+        }
     }
 
     pub fn set(&mut self, type_: &str, truth: Truth, reason: &str, message: &str) {

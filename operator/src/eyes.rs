@@ -43,7 +43,10 @@ pub struct Redis {
 
 impl Redis {
     pub fn new(config: queue::QueueConfig) -> Self {
-        Redis { config, queue: OnceCell::new() }
+        Redis {
+            config,
+            queue: OnceCell::new(),
+        }
     }
 
     pub async fn queue(&self) -> Result<&Queue, queue::Error> {
@@ -124,7 +127,8 @@ impl Eyes {
                 Ok(Err(error)) => Err(Arc::from(error.to_string())),
                 Err(_) => Err(Arc::from("Redis did not answer within a second")),
             };
-            gauge!(names::QUEUE_READABLE, "queue" => queue.to_string()).set(f64::from(u8::from(seen.is_ok())));
+            gauge!(names::QUEUE_READABLE, "queue" => queue.to_string())
+                .set(f64::from(u8::from(seen.is_ok())));
             all_well &= seen.is_ok();
             self.looks.lock().insert(queue, Look { at, seen });
         }
@@ -167,5 +171,6 @@ fn show(queue: &QueueName, demand: &Demand) {
     gauge!(names::QUEUE_DEPTH, "queue" => name()).set(demand.queued as f64);
     gauge!(names::QUEUE_IN_FLIGHT, "queue" => name()).set(demand.running_tasks as f64);
     gauge!(names::QUEUE_WORK_SECONDS, "queue" => name()).set(demand.queued_ms as f64 / 1000.0);
-    gauge!(names::QUEUE_OLDEST_WAIT_SECONDS, "queue" => name()).set(demand.oldest_wait_ms as f64 / 1000.0);
+    gauge!(names::QUEUE_OLDEST_WAIT_SECONDS, "queue" => name())
+        .set(demand.oldest_wait_ms as f64 / 1000.0);
 }

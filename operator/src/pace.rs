@@ -13,7 +13,10 @@ pub struct Pace {
 
 impl Pace {
     pub fn per_second(writes: u32) -> Self {
-        Pace { gap: Duration::from_secs(1) / writes.max(1), next: Mutex::new(Instant::now()) }
+        Pace {
+            gap: Duration::from_secs(1) / writes.max(1),
+            next: Mutex::new(Instant::now()),
+        }
     }
 
     /// The next free turn; it is taken by asking.

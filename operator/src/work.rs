@@ -67,7 +67,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Work<K> {
     /// Of two times for one key the earlier one counts.
     pub fn at(&self, key: K, when: Instant) {
         let mut inner = self.inner.lock();
-        if inner.when.get(&key).is_some_and(|(known, _)| *known <= when) {
+        if inner
+            .when
+            .get(&key)
+            .is_some_and(|(known, _)| *known <= when)
+        {
             return;
         }
         inner.put(key, when);
@@ -210,7 +214,9 @@ impl<K: Clone + Eq + Hash> Inner<K> {
 
 fn pause_after(failures: u32) -> Duration {
     let pause = FIRST_PAUSE * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-    pause.min(LONGEST_PAUSE).mul_f64(rand::rng().random_range(0.75..1.25))
+    pause
+        .min(LONGEST_PAUSE)
+        .mul_f64(rand::rng().random_range(0.75..1.25))
 }
 
 fn reap(ended: Option<Result<(), tokio::task::JoinError>>) {
@@ -235,7 +241,8 @@ mod tests {
         let pass = {
             let (work, count) = (Arc::clone(&work), Arc::clone(&count));
             move |key| {
-                let (work, count, inside) = (Arc::clone(&work), Arc::clone(&count), Arc::clone(&inside));
+                let (work, count, inside) =
+                    (Arc::clone(&work), Arc::clone(&count), Arc::clone(&inside));
                 async move {
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                     if count.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -290,7 +297,10 @@ mod tests {
         work.retry_failed();
         tokio::time::sleep(Duration::from_secs(3)).await;
         let next = passes.lock().get(before).copied();
-        assert!(next.is_some_and(|next| next - answered <= Duration::from_secs(2)), "{next:?}");
+        assert!(
+            next.is_some_and(|next| next - answered <= Duration::from_secs(2)),
+            "{next:?}"
+        );
         drive.abort();
     }
 

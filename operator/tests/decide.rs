@@ -62,7 +62,12 @@ fn after(seconds: i64, seen: &Observation, spec: &Spec) -> (History, i64) {
 }
 
 fn fresh(demand: Option<Demand>, fleet: Fleet) -> Decision {
-    decide(&Observation { demand, fleet }, &spec(), &History::default(), 0)
+    decide(
+        &Observation { demand, fleet },
+        &spec(),
+        &History::default(),
+        0,
+    )
 }
 
 fn long(demand: Option<Demand>, fleet: Fleet, spec: &Spec) -> Decision {
@@ -118,20 +123,30 @@ fn what_runs_cannot_move_so_it_asks_for_no_new_worker() {
         task.worker = "w0".to_owned();
     }
     let decision = fresh(Some(work), fleet(1, 1, &[]));
-    assert_eq!((decision.desired, decision.reason), (1, Reason::EnoughWorkers));
+    assert_eq!(
+        (decision.desired, decision.reason),
+        (1, Reason::EnoughWorkers)
+    );
 }
 
 #[test]
 fn demand_is_what_waits_and_what_runs() {
     // The queue is empty for an hour, but all four work on something long.
-    let decision = long(demand(0, 0, &[900, 900, 900, 900]), fleet(4, 4, &[]), &spec());
+    let decision = long(
+        demand(0, 0, &[900, 900, 900, 900]),
+        fleet(4, 4, &[]),
+        &spec(),
+    );
     assert_eq!(decision.desired, 4);
     assert_eq!(decision.inputs.quiet_ms, 0);
 }
 
 #[test]
 fn zero_only_after_the_quiet_window() {
-    let seen = Observation { demand: demand(0, 0, &[]), fleet: fleet(1, 1, &[]) };
+    let seen = Observation {
+        demand: demand(0, 0, &[]),
+        fleet: fleet(1, 1, &[]),
+    };
     let (history, _) = after(100, &seen, &spec());
     let early = decide(&seen, &spec(), &history, 299 * SECOND);
     assert_eq!((early.desired, early.reason), (1, Reason::IdleSoonZero));
@@ -142,18 +157,38 @@ fn zero_only_after_the_quiet_window() {
 
 #[test]
 fn one_task_starts_the_quiet_window_anew() {
-    let idle = Observation { demand: demand(0, 0, &[]), fleet: fleet(1, 1, &[]) };
-    let busy = Observation { demand: demand(0, 0, &[5]), ..idle.clone() };
+    let idle = Observation {
+        demand: demand(0, 0, &[]),
+        fleet: fleet(1, 1, &[]),
+    };
+    let busy = Observation {
+        demand: demand(0, 0, &[5]),
+        ..idle.clone()
+    };
     let (mut history, now_ms) = after(290, &idle, &spec());
-    history.note(&decide(&busy, &spec(), &history, now_ms), 60 * SECOND, now_ms);
+    history.note(
+        &decide(&busy, &spec(), &history, now_ms),
+        60 * SECOND,
+        now_ms,
+    );
     let decision = decide(&idle, &spec(), &history, now_ms + 20 * SECOND);
     assert_eq!(decision.desired, 1);
 }
 
 #[test]
 fn the_others_go_before_the_last_one() {
-    let decision = long(demand(0, 0, &[]), fleet(5, 5, &[]), &Spec { zero_delay_ms: 9_000 * SECOND, ..spec() });
-    assert_eq!((decision.desired, decision.reason), (1, Reason::FewerAreEnough));
+    let decision = long(
+        demand(0, 0, &[]),
+        fleet(5, 5, &[]),
+        &Spec {
+            zero_delay_ms: 9_000 * SECOND,
+            ..spec()
+        },
+    );
+    assert_eq!(
+        (decision.desired, decision.reason),
+        (1, Reason::FewerAreEnough)
+    );
 }
 
 #[test]
@@ -170,22 +205,41 @@ fn an_unreadable_queue_is_not_an_empty_one() {
 
 #[test]
 fn blind_time_is_no_quiet_time() {
-    let idle = Observation { demand: demand(0, 0, &[]), fleet: fleet(1, 1, &[]) };
-    let blind = Observation { demand: None, ..idle.clone() };
+    let idle = Observation {
+        demand: demand(0, 0, &[]),
+        fleet: fleet(1, 1, &[]),
+    };
+    let blind = Observation {
+        demand: None,
+        ..idle.clone()
+    };
     let (mut history, now_ms) = after(299, &idle, &spec());
-    history.note(&decide(&blind, &spec(), &history, now_ms), 60 * SECOND, now_ms);
-    assert_eq!(decide(&idle, &spec(), &history, now_ms + 2 * SECOND).desired, 1);
+    history.note(
+        &decide(&blind, &spec(), &history, now_ms),
+        60 * SECOND,
+        now_ms,
+    );
+    assert_eq!(
+        decide(&idle, &spec(), &history, now_ms + 2 * SECOND).desired,
+        1
+    );
 }
 
 #[test]
 fn the_lower_bound_needs_no_queue_and_works_at_zero() {
     let decision = decide(
-        &Observation { demand: None, fleet: fleet(0, 0, &[]) },
+        &Observation {
+            demand: None,
+            fleet: fleet(0, 0, &[]),
+        },
         &Spec { min: 2, ..spec() },
         &History::default(),
         0,
     );
-    assert_eq!((decision.desired, decision.reason), (2, Reason::QueueUnreadable));
+    assert_eq!(
+        (decision.desired, decision.reason),
+        (2, Reason::QueueUnreadable)
+    );
 }
 
 #[test]
@@ -193,34 +247,63 @@ fn a_paused_queue_asks_for_nobody() {
     let mut work = demand(1000, 60, &[]).unwrap();
     work.held = true;
     let decision = fresh(Some(work), fleet(1, 1, &[]));
-    assert_eq!((decision.desired, decision.reason), (1, Reason::QueuePaused));
+    assert_eq!(
+        (decision.desired, decision.reason),
+        (1, Reason::QueuePaused)
+    );
 }
 
 #[test]
 fn no_new_worker_for_what_is_done_before_it_could_start() {
     // 200 s of work, 2 workers: done in 100 s. A new one takes 240 s. The target alone would ask for more.
-    let slow = Fleet { cold_start_ms: 240 * SECOND, ..fleet(1, 1, &[]) };
+    let slow = Fleet {
+        cold_start_ms: 240 * SECOND,
+        ..fleet(1, 1, &[])
+    };
     let decision = fresh(demand(10, 20, &[]), slow.clone());
-    assert_eq!((decision.desired, decision.reason), (1, Reason::ColdStartNotWorthIt));
+    assert_eq!(
+        (decision.desired, decision.reason),
+        (1, Reason::ColdStartNotWorthIt)
+    );
     let more = fresh(demand(13, 20, &[]), slow.clone());
-    assert_eq!((more.desired, more.reason), (3, Reason::BacklogAboveTarget), "260 s of work");
+    assert_eq!(
+        (more.desired, more.reason),
+        (3, Reason::BacklogAboveTarget),
+        "260 s of work"
+    );
     // Of those that are starting, the part of the start that lies behind them counts.
-    let starting = Fleet { starting_ms: vec![100 * SECOND], replicas: 2, ..slow };
+    let starting = Fleet {
+        starting_ms: vec![100 * SECOND],
+        replicas: 2,
+        ..slow
+    };
     let decision = fresh(demand(17, 20, &[]), starting.clone());
-    assert_eq!(decision.desired, 2, "340 s: 240 s by one, 100 s by the other");
+    assert_eq!(
+        decision.desired, 2,
+        "340 s: 240 s by one, 100 s by the other"
+    );
     assert_eq!(fresh(demand(18, 20, &[]), starting).desired, 3, "360 s");
 }
 
 #[test]
 fn with_no_worker_at_all_every_start_is_worth_it() {
-    let slow = Fleet { cold_start_ms: 3_600 * SECOND, ..fleet(0, 0, &[]) };
+    let slow = Fleet {
+        cold_start_ms: 3_600 * SECOND,
+        ..fleet(0, 0, &[])
+    };
     assert_eq!(fresh(demand(1, 1, &[]), slow).desired, 1);
 }
 
 #[test]
 fn fewer_must_have_been_enough_for_the_whole_window() {
-    let busy = Observation { demand: demand(40, 12, &[]), fleet: fleet(4, 4, &[]) };
-    let calm = Observation { demand: demand(1, 12, &[]), ..busy.clone() };
+    let busy = Observation {
+        demand: demand(40, 12, &[]),
+        fleet: fleet(4, 4, &[]),
+    };
+    let calm = Observation {
+        demand: demand(1, 12, &[]),
+        ..busy.clone()
+    };
     let (mut history, start_ms) = after(100, &busy, &spec());
     let mut fell_at = None;
     for second in 1..=70 {
@@ -239,14 +322,27 @@ fn fewer_must_have_been_enough_for_the_whole_window() {
 
 #[test]
 fn up_needs_no_window() {
-    let (history, now_ms) = after(500, &Observation { demand: demand(0, 0, &[]), fleet: fleet(0, 0, &[]) }, &spec());
-    let burst = Observation { demand: demand(100, 60, &[]), fleet: fleet(0, 0, &[]) };
+    let (history, now_ms) = after(
+        500,
+        &Observation {
+            demand: demand(0, 0, &[]),
+            fleet: fleet(0, 0, &[]),
+        },
+        &spec(),
+    );
+    let burst = Observation {
+        demand: demand(100, 60, &[]),
+        fleet: fleet(0, 0, &[]),
+    };
     assert_eq!(decide(&burst, &spec(), &history, now_ms).desired, 8);
 }
 
 #[test]
 fn a_new_leader_looks_on_before_it_takes_away() {
-    let seen = Observation { demand: demand(0, 0, &[]), fleet: fleet(5, 5, &[]) };
+    let seen = Observation {
+        demand: demand(0, 0, &[]),
+        fleet: fleet(5, 5, &[]),
+    };
     let first = decide(&seen, &spec(), &History::default(), 77 * SECOND);
     assert_eq!((first.desired, first.reason), (5, Reason::Stabilizing));
 }
@@ -255,33 +351,59 @@ fn a_new_leader_looks_on_before_it_takes_away() {
 fn nobody_goes_while_others_start_and_tasks_wait() {
     let work = demand(1, 12, &[]);
     let waiting = long(work.clone(), fleet(4, 3, &[10]), &spec());
-    assert_eq!((waiting.desired, waiting.reason), (4, Reason::WorkersStarting));
+    assert_eq!(
+        (waiting.desired, waiting.reason),
+        (4, Reason::WorkersStarting)
+    );
     let empty = long(demand(0, 0, &[5]), fleet(4, 3, &[10]), &spec());
-    assert_eq!(empty.desired, 1, "nothing waits: the starting one is superfluous");
+    assert_eq!(
+        empty.desired, 1,
+        "nothing waits: the starting one is superfluous"
+    );
 }
 
 #[test]
 fn nobody_goes_during_a_rollout() {
-    let rollout = Fleet { rollout: true, ..fleet(4, 4, &[]) };
+    let rollout = Fleet {
+        rollout: true,
+        ..fleet(4, 4, &[])
+    };
     let decision = long(demand(0, 0, &[]), rollout, &spec());
-    assert_eq!((decision.desired, decision.reason), (4, Reason::RolloutInProgress));
+    assert_eq!(
+        (decision.desired, decision.reason),
+        (4, Reason::RolloutInProgress)
+    );
 }
 
 #[test]
 fn the_bounds_hold_and_say_so() {
     let most = fresh(demand(1000, 60, &[]), fleet(0, 0, &[]));
-    assert_eq!((most.desired, most.reason, most.limited), (8, Reason::AtMaxReplicas, true));
+    assert_eq!(
+        (most.desired, most.reason, most.limited),
+        (8, Reason::AtMaxReplicas, true)
+    );
     let there = fresh(demand(1000, 60, &[]), fleet(8, 8, &[]));
     assert_eq!((there.desired, there.reason), (8, Reason::AtMaxReplicas));
-    let least = long(demand(0, 0, &[]), fleet(2, 2, &[]), &Spec { min: 2, ..spec() });
+    let least = long(
+        demand(0, 0, &[]),
+        fleet(2, 2, &[]),
+        &Spec { min: 2, ..spec() },
+    );
     assert_eq!((least.desired, least.reason), (2, Reason::AtMinReplicas));
-    let zero = long(demand(5, 5, &[]), fleet(0, 0, &[]), &Spec { max: 0, ..spec() });
+    let zero = long(
+        demand(5, 5, &[]),
+        fleet(0, 0, &[]),
+        &Spec { max: 0, ..spec() },
+    );
     assert_eq!(zero.desired, 0);
 }
 
 #[test]
 fn a_lowered_upper_bound_needs_no_window() {
-    let seen = Observation { demand: demand(1000, 60, &[]), fleet: fleet(8, 8, &[]) };
+    let seen = Observation {
+        demand: demand(1000, 60, &[]),
+        fleet: fleet(8, 8, &[]),
+    };
     let decision = decide(&seen, &Spec { max: 3, ..spec() }, &History::default(), 0);
     assert_eq!(decision.desired, 3);
 }
@@ -289,11 +411,20 @@ fn a_lowered_upper_bound_needs_no_window() {
 #[test]
 fn manual_and_paused_are_obeyed_even_without_a_queue() {
     for demand in [None, demand(500, 60, &[])] {
-        let seen = Observation { demand, fleet: fleet(3, 3, &[]) };
-        let manual = Spec { mode: Mode::Manual(6), ..spec() };
+        let seen = Observation {
+            demand,
+            fleet: fleet(3, 3, &[]),
+        };
+        let manual = Spec {
+            mode: Mode::Manual(6),
+            ..spec()
+        };
         let decision = decide(&seen, &manual, &History::default(), 0);
         assert_eq!((decision.desired, decision.reason), (6, Reason::Manual));
-        let paused = Spec { mode: Mode::Paused, ..spec() };
+        let paused = Spec {
+            mode: Mode::Paused,
+            ..spec()
+        };
         let decision = decide(&seen, &paused, &History::default(), 0);
         assert_eq!((decision.desired, decision.reason), (3, Reason::Paused));
     }
@@ -301,23 +432,42 @@ fn manual_and_paused_are_obeyed_even_without_a_queue() {
 
 #[test]
 fn a_clock_that_goes_backwards_takes_nobody_away() {
-    let seen = Observation { demand: demand(0, 0, &[]), fleet: fleet(2, 2, &[]) };
+    let seen = Observation {
+        demand: demand(0, 0, &[]),
+        fleet: fleet(2, 2, &[]),
+    };
     let (history, _) = after(30, &seen, &spec());
-    assert_eq!(decide(&seen, &spec(), &history, -1_000_000 * SECOND).desired, 2);
+    assert_eq!(
+        decide(&seen, &spec(), &history, -1_000_000 * SECOND).desired,
+        2
+    );
 }
 
 #[test]
 fn measured_speed_counts_after_five_tasks_and_the_expected_one_before() {
-    let factors = Factors { expected: BTreeMap::from([("big".to_owned(), 2.0)]), default: 10.0 };
+    let factors = Factors {
+        expected: BTreeMap::from([("big".to_owned(), 2.0)]),
+        default: 10.0,
+    };
     let mut measured = BTreeMap::new();
     assert_eq!(factors.work_ms("small", 60_000, &measured), 6_000);
     assert_eq!(factors.work_ms("big", 60_000, &measured), 30_000);
-    let sums = |samples| queue::RealTimeFactor { audio_ms: 600.0, busy_ms: 20.0, samples };
+    let sums = |samples| queue::RealTimeFactor {
+        audio_ms: 600.0,
+        busy_ms: 20.0,
+        samples,
+    };
     measured.insert("big".to_owned(), sums(4));
     assert_eq!(factors.work_ms("big", 60_000, &measured), 30_000);
     measured.insert("big".to_owned(), sums(5));
     assert_eq!(factors.work_ms("big", 60_000, &measured), 2_000);
-    measured.insert("big".to_owned(), queue::RealTimeFactor { audio_ms: 0.0, ..sums(50) });
+    measured.insert(
+        "big".to_owned(),
+        queue::RealTimeFactor {
+            audio_ms: 0.0,
+            ..sums(50)
+        },
+    );
     assert!(factors.work_ms("big", u64::MAX, &measured) > 0);
 }
 
@@ -337,7 +487,13 @@ fn a_task_that_overruns_still_has_something_left() {
             .to_vec(),
         ..queue::Observation::default()
     };
-    let demand = Demand::read(&seen, &Factors { expected: BTreeMap::new(), default: 1.0 });
+    let demand = Demand::read(
+        &seen,
+        &Factors {
+            expected: BTreeMap::new(),
+            default: 1.0,
+        },
+    );
     let left: Vec<i64> = demand.running.iter().map(|task| task.left_ms).collect();
     assert_eq!(left, [99_000, 10_000]);
 }
@@ -351,7 +507,11 @@ fn the_record_holds_the_largest_numbers_in_a_kilobyte_and_is_worked_out_to_the_s
             queued_ms: i64::MAX,
             running_tasks: i64::MAX,
             running: (0..999)
-                .map(|number| Running { id: String::new(), worker: number.to_string(), left_ms: i64::MAX })
+                .map(|number| Running {
+                    id: String::new(),
+                    worker: number.to_string(),
+                    left_ms: i64::MAX,
+                })
                 .collect(),
             oldest_wait_ms: i64::MAX,
         }),
@@ -373,7 +533,11 @@ fn the_record_holds_the_largest_numbers_in_a_kilobyte_and_is_worked_out_to_the_s
     };
     let decision = decide(&huge, &spec, &History::default(), i64::MAX);
     let record = write_record(&decision.inputs);
-    assert!(record.len() <= MOST_RECORD_BYTES, "{} bytes: {record}", record.len());
+    assert!(
+        record.len() <= MOST_RECORD_BYTES,
+        "{} bytes: {record}",
+        record.len()
+    );
     assert_eq!(read_record(&record).unwrap(), decision);
 }
 

@@ -4,20 +4,41 @@ use operator::scale::{Ground, Plan, Pod, plan};
 use proptest::prelude::*;
 
 fn pod(name: &str) -> Pod {
-    Pod { uid: format!("uid-{name}"), name: name.to_owned(), ready: true, protected: true, ..Pod::default() }
+    Pod {
+        uid: format!("uid-{name}"),
+        name: name.to_owned(),
+        ready: true,
+        protected: true,
+        ..Pod::default()
+    }
 }
 
 fn busy(name: &str, left_ms: i64) -> Pod {
-    Pod { tasks: 1, left_ms, ..pod(name) }
+    Pod {
+        tasks: 1,
+        left_ms,
+        ..pod(name)
+    }
 }
 
 fn ground(replicas: i32, desired: i32) -> Ground {
-    Ground { replicas, desired, known: true, settled: true, rollout: false }
+    Ground {
+        replicas,
+        desired,
+        known: true,
+        settled: true,
+        rollout: false,
+    }
 }
 
 #[test]
 fn idle_ones_go_first_then_those_with_the_least_work_left() {
-    let pods = [busy("a", 90_000), busy("b", 5_000), pod("c"), busy("d", 60_000)];
+    let pods = [
+        busy("a", 90_000),
+        busy("b", 5_000),
+        pod("c"),
+        busy("d", 60_000),
+    ];
     assert_eq!(plan(&pods, ground(4, 3)).drain, ["uid-c"]);
     assert_eq!(plan(&pods, ground(4, 2)).drain, ["uid-c", "uid-b"]);
     assert_eq!(plan(&pods, ground(4, 1)).drain, ["uid-c", "uid-b", "uid-d"]);
@@ -25,7 +46,14 @@ fn idle_ones_go_first_then_those_with_the_least_work_left() {
 
 #[test]
 fn among_the_idle_the_one_that_only_starts_goes_first() {
-    let pods = [pod("a"), Pod { ready: false, ..pod("b") }, pod("c")];
+    let pods = [
+        pod("a"),
+        Pod {
+            ready: false,
+            ..pod("b")
+        },
+        pod("c"),
+    ];
     assert_eq!(plan(&pods, ground(3, 2)).drain, ["uid-b"]);
 }
 
@@ -33,71 +61,212 @@ fn among_the_idle_the_one_that_only_starts_goes_first() {
 fn the_way_of_one_pod_step_by_step() {
     let mut pods = [busy("a", 90_000), busy("b", 5_000)];
     let first = plan(&pods, ground(2, 1));
-    assert_eq!(first, Plan { drain: vec!["uid-b".into()], replicas: 2, ..Plan::default() });
+    assert_eq!(
+        first,
+        Plan {
+            drain: vec!["uid-b".into()],
+            replicas: 2,
+            ..Plan::default()
+        }
+    );
     pods[1].flagged = true;
     let second = plan(&pods, ground(2, 1));
-    assert_eq!(second, Plan { replicas: 2, waiting: 1, ..Plan::default() }, "it still works");
+    assert_eq!(
+        second,
+        Plan {
+            replicas: 2,
+            waiting: 1,
+            ..Plan::default()
+        },
+        "it still works"
+    );
     (pods[1].tasks, pods[1].left_ms) = (0, 0);
     let third = plan(&pods, ground(2, 1));
-    assert_eq!(third, Plan { condemn: vec!["b".into()], replicas: 2, ..Plan::default() }, "cost before number");
+    assert_eq!(
+        third,
+        Plan {
+            condemn: vec!["b".into()],
+            replicas: 2,
+            ..Plan::default()
+        },
+        "cost before number"
+    );
     (pods[1].condemned, pods[1].protected) = (true, false);
     let fourth = plan(&pods, ground(2, 1));
-    assert_eq!(fourth, Plan { replicas: 1, ..Plan::default() });
+    assert_eq!(
+        fourth,
+        Plan {
+            replicas: 1,
+            ..Plan::default()
+        }
+    );
     pods[1].leaving = true;
-    assert_eq!(plan(&pods, ground(1, 1)), Plan { replicas: 1, ..Plan::default() });
+    assert_eq!(
+        plan(&pods, ground(1, 1)),
+        Plan {
+            replicas: 1,
+            ..Plan::default()
+        }
+    );
 }
 
 #[test]
 fn once_chosen_it_stays_chosen_though_another_is_idle_by_now() {
-    let pods = [Pod { flagged: true, ..busy("a", 90_000) }, pod("b")];
+    let pods = [
+        Pod {
+            flagged: true,
+            ..busy("a", 90_000)
+        },
+        pod("b"),
+    ];
     assert!(plan(&pods, ground(2, 1)).drain.is_empty());
 }
 
 #[test]
 fn needed_again_it_is_given_back_its_tasks() {
-    let pods = [pod("a"), Pod { flagged: true, condemned: true, protected: false, ..pod("b") }];
+    let pods = [
+        pod("a"),
+        Pod {
+            flagged: true,
+            condemned: true,
+            protected: false,
+            ..pod("b")
+        },
+    ];
     let again = plan(&pods, ground(2, 2));
-    assert_eq!((again.undrain, again.pardon, again.replicas), (vec!["uid-b".to_owned()], vec!["b".to_owned()], 2));
+    assert_eq!(
+        (again.undrain, again.pardon, again.replicas),
+        (vec!["uid-b".to_owned()], vec!["b".to_owned()], 2)
+    );
 }
 
 #[test]
 fn what_the_replica_set_may_be_deleting_is_given_no_task() {
-    let pods = [pod("a"), Pod { flagged: true, condemned: true, ..pod("b") }];
+    let pods = [
+        pod("a"),
+        Pod {
+            flagged: true,
+            condemned: true,
+            ..pod("b")
+        },
+    ];
     // The number was lowered to 1 and is raised again before the ReplicaSet was heard.
-    let again = plan(&pods, Ground { settled: false, ..ground(1, 2) });
-    assert_eq!((again.undrain.len(), again.pardon.len(), again.replicas), (0, 0, 2));
+    let again = plan(
+        &pods,
+        Ground {
+            settled: false,
+            ..ground(1, 2)
+        },
+    );
+    assert_eq!(
+        (again.undrain.len(), again.pardon.len(), again.replicas),
+        (0, 0, 2)
+    );
 }
 
 #[test]
 fn the_number_does_not_fall_while_something_else_would_be_deleted_instead() {
-    let ready_to_go = Pod { flagged: true, condemned: true, ..pod("a") };
+    let ready_to_go = Pod {
+        flagged: true,
+        condemned: true,
+        ..pod("a")
+    };
     // Not ready comes before any cost.
-    let starting = Pod { ready: false, ..pod("b") };
-    assert_eq!(plan(&[ready_to_go.clone(), starting, pod("c")], ground(3, 1)).replicas, 3);
-    let busy_but_not_ready = Pod { ready: false, flagged: true, ..busy("b", 5_000) };
-    assert_eq!(plan(&[ready_to_go.clone(), busy_but_not_ready, pod("c")], ground(3, 1)).replicas, 3);
-    let drained = Pod { ready: false, flagged: true, ..pod("b") };
-    assert_eq!(plan(&[ready_to_go, drained, pod("c")], ground(3, 1)).replicas, 2);
+    let starting = Pod {
+        ready: false,
+        ..pod("b")
+    };
+    assert_eq!(
+        plan(&[ready_to_go.clone(), starting, pod("c")], ground(3, 1)).replicas,
+        3
+    );
+    let busy_but_not_ready = Pod {
+        ready: false,
+        flagged: true,
+        ..busy("b", 5_000)
+    };
+    assert_eq!(
+        plan(
+            &[ready_to_go.clone(), busy_but_not_ready, pod("c")],
+            ground(3, 1)
+        )
+        .replicas,
+        3
+    );
+    let drained = Pod {
+        ready: false,
+        flagged: true,
+        ..pod("b")
+    };
+    assert_eq!(
+        plan(&[ready_to_go, drained, pod("c")], ground(3, 1)).replicas,
+        2
+    );
 }
 
 #[test]
 fn without_the_queue_nobody_is_chosen_and_nobody_goes() {
-    let pods = [Pod { flagged: true, condemned: true, ..pod("a") }, pod("b")];
-    let blind = plan(&pods, Ground { known: false, ..ground(2, 1) });
-    assert_eq!(blind, Plan { replicas: 2, waiting: 1, ..Plan::default() });
+    let pods = [
+        Pod {
+            flagged: true,
+            condemned: true,
+            ..pod("a")
+        },
+        pod("b"),
+    ];
+    let blind = plan(
+        &pods,
+        Ground {
+            known: false,
+            ..ground(2, 1)
+        },
+    );
+    assert_eq!(
+        blind,
+        Plan {
+            replicas: 2,
+            waiting: 1,
+            ..Plan::default()
+        }
+    );
 }
 
 #[test]
 fn during_a_rollout_nobody_is_chosen_and_the_number_stays() {
-    let pods = [Pod { flagged: true, condemned: true, ..pod("a") }, pod("b"), pod("c")];
-    let step = plan(&pods, Ground { rollout: true, ..ground(3, 1) });
+    let pods = [
+        Pod {
+            flagged: true,
+            condemned: true,
+            ..pod("a")
+        },
+        pod("b"),
+        pod("c"),
+    ];
+    let step = plan(
+        &pods,
+        Ground {
+            rollout: true,
+            ..ground(3, 1)
+        },
+    );
     assert_eq!((step.drain.len(), step.replicas), (0, 3));
 }
 
 #[test]
 fn the_number_goes_up_at_once() {
     assert_eq!(plan(&[], ground(0, 5)).replicas, 5);
-    assert_eq!(plan(&[pod("a")], Ground { known: false, settled: false, ..ground(1, 5) }).replicas, 5);
+    assert_eq!(
+        plan(
+            &[pod("a")],
+            Ground {
+                known: false,
+                settled: false,
+                ..ground(1, 5)
+            }
+        )
+        .replicas,
+        5
+    );
 }
 
 #[test]
@@ -110,28 +279,39 @@ fn replicas_that_no_pod_exists_for_go_without_a_victim() {
 
 #[test]
 fn a_long_idle_pod_may_be_moved_and_a_busy_one_never() {
-    let idle = Pod { idle_ms: 700_000, ..pod("a") };
-    let back = Pod { protected: false, ..busy("b", 1) };
+    let idle = Pod {
+        idle_ms: 700_000,
+        ..pod("a")
+    };
+    let back = Pod {
+        protected: false,
+        ..busy("b", 1)
+    };
     let step = plan(&[idle, back, pod("c")], ground(3, 3));
-    assert_eq!((step.expose, step.protect), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    assert_eq!(
+        (step.expose, step.protect),
+        (vec!["a".to_owned()], vec!["b".to_owned()])
+    );
 }
 
 fn any_pod() -> impl Strategy<Value = Pod> {
-    (0u32..1000, any::<[bool; 5]>(), 0usize..3, 0i64..100_000).prop_map(|(id, flags, tasks, left_ms)| {
-        let [ready, leaving, flagged, condemned, protected] = flags;
-        Pod {
-            uid: format!("uid-{id}"),
-            name: id.to_string(),
-            ready,
-            leaving,
-            flagged,
-            condemned,
-            protected,
-            tasks,
-            left_ms,
-            idle_ms: 0,
-        }
-    })
+    (0u32..1000, any::<[bool; 5]>(), 0usize..3, 0i64..100_000).prop_map(
+        |(id, flags, tasks, left_ms)| {
+            let [ready, leaving, flagged, condemned, protected] = flags;
+            Pod {
+                uid: format!("uid-{id}"),
+                name: id.to_string(),
+                ready,
+                leaving,
+                flagged,
+                condemned,
+                protected,
+                tasks,
+                left_ms,
+                idle_ms: 0,
+            }
+        },
+    )
 }
 
 proptest! {

@@ -51,9 +51,7 @@ impl CallError {
 }
 
 /// Runs one call within its bound.
-pub async fn within<T>(
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, CallError> {
+pub async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
     match tokio::time::timeout(CALL_BOUND, call).await {
         Ok(answer) => Ok(answer?),
         Err(_) => {
@@ -153,7 +151,10 @@ mod tests {
     #[test]
     fn the_resource_of_a_path() {
         for (path, expected) in [
-            ("/apis/apps/v1/namespaces/music/deployments/gpu", "deployments"),
+            (
+                "/apis/apps/v1/namespaces/music/deployments/gpu",
+                "deployments",
+            ),
             ("/api/v1/namespaces/music/pods", "pods"),
             ("/apis/whatsthetab.dev/v1alpha1/workerpools", "workerpools"),
             ("/api/v1/namespaces/music", "namespaces"),

@@ -54,7 +54,10 @@ pub struct Leadership {
 
 impl Leadership {
     fn none() -> Self {
-        Leadership { epoch: Arc::default(), until: Arc::default() }
+        Leadership {
+            epoch: Arc::default(),
+            until: Arc::default(),
+        }
     }
 
     /// For tests and for an operator that runs alone.
@@ -86,7 +89,13 @@ pub struct Election {
 }
 
 impl Election {
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str, timing: Timing) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        timing: Timing,
+    ) -> Self {
         Election {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
@@ -150,10 +159,20 @@ impl Election {
         let now = MicroTime(Timestamp::now());
         let written = match within(self.api.get_opt(&self.name)).await? {
             None => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let since = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_secs();
                 let lease = Lease {
-                    metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-                    spec: Some(self.spec(now.clone(), now, i32::try_from(since.saturating_sub(COUNT_FROM)).unwrap_or(i32::MAX))),
+                    metadata: ObjectMeta {
+                        name: Some(self.name.clone()),
+                        ..ObjectMeta::default()
+                    },
+                    spec: Some(self.spec(
+                        now.clone(),
+                        now,
+                        i32::try_from(since.saturating_sub(COUNT_FROM)).unwrap_or(i32::MAX),
+                    )),
                 };
                 within(self.api.create(&PostParams::default(), &lease)).await
             }
@@ -163,15 +182,25 @@ impl Election {
                 if !free && lease.metadata.resource_version.as_deref() != seen {
                     return Ok(false);
                 }
-                lease.spec = Some(self.spec(now.clone(), now, spec.lease_transitions.unwrap_or(0).saturating_add(1)));
+                lease.spec = Some(self.spec(
+                    now.clone(),
+                    now,
+                    spec.lease_transitions.unwrap_or(0).saturating_add(1),
+                ));
                 within(self.api.replace(&self.name, &PostParams::default(), &lease)).await
             }
         };
         match written {
             Ok(lease) => {
-                let epoch = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
+                let epoch = lease
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.lease_transitions)
+                    .unwrap_or(0);
                 self.held = Some(lease);
-                self.leadership.epoch.store(u64::try_from(epoch).unwrap_or(0), Ordering::Release);
+                self.leadership
+                    .epoch
+                    .store(u64::try_from(epoch).unwrap_or(0), Ordering::Release);
                 *self.leadership.until.lock() = Some(begun + self.timing.deadline);
                 gauge!(names::IS_LEADER).set(1.0);
                 tracing::info!(identity = self.identity, epoch, "leading");
@@ -218,8 +247,11 @@ impl Election {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
         let bound = self.timing.deadline / 2;
-        let call = within(self.api.replace(&self.name, &PostParams::default(), &lease));
-        let renewed = tokio::time::timeout(bound, call).await.unwrap_or(Err(CallError::TooSlow))?;
+        let params = PostParams::default();
+        let call = within(self.api.replace(&self.name, &params, &lease));
+        let renewed = tokio::time::timeout(bound, call)
+            .await
+            .unwrap_or(Err(CallError::TooSlow))?;
         self.held = Some(renewed);
         *self.leadership.until.lock() = Some(begun + self.timing.deadline);
         Ok(())
@@ -230,7 +262,11 @@ impl Election {
         let Some(lease) = within(self.api.get_opt(&self.name)).await? else {
             return Ok(false);
         };
-        let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(&self.identity);
+        let ours = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            == Some(&self.identity);
         if ours {
             self.held = Some(lease);
         }
@@ -250,7 +286,9 @@ impl Election {
         }
         match within(self.api.replace(&self.name, &PostParams::default(), &lease)).await {
             Ok(_) => tracing::info!("gave the lease back"),
-            Err(error) => tracing::warn!(%error, "could not give the lease back; it runs out by itself"),
+            Err(error) => {
+                tracing::warn!(%error, "could not give the lease back; it runs out by itself")
+            }
         }
     }
 
@@ -272,6 +310,8 @@ fn free_from(lease: &Lease, default: Duration) -> Instant {
     if spec.holder_identity.as_deref().unwrap_or("").is_empty() {
         return Instant::now();
     }
-    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     Instant::now() + seconds.map_or(default, Duration::from_secs)
 }

@@ -22,7 +22,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(4);
 /// What happened to one object.
 #[derive(Debug)]
 pub enum Change<K> {
-    Applied { old: Option<Arc<K>>, new: Arc<K> },
+    Applied {
+        old: Option<Arc<K>>,
+        new: Arc<K>,
+    },
     Deleted(Arc<K>),
     /// A complete list stands; after an outage whatever failed may be tried again now.
     Listed,
@@ -30,7 +33,11 @@ pub enum Change<K> {
 
 /// `namespace/name`.
 pub fn key_of<K: Resource>(object: &K) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+    format!(
+        "{}/{}",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 #[derive(Debug)]
@@ -41,7 +48,10 @@ pub struct Mirror<K> {
 
 impl<K> Default for Mirror<K> {
     fn default() -> Self {
-        Mirror { objects: RwLock::default(), synced: AtomicBool::new(false) }
+        Mirror {
+            objects: RwLock::default(),
+            synced: AtomicBool::new(false),
+        }
     }
 }
 
@@ -73,7 +83,13 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     /// Follows the watch for ever. `missing` is asked for words when the list itself is refused as unknown (404).
-    pub async fn follow(&self, api: Api<K>, config: watcher::Config, missing: &str, mut tell: impl FnMut(Change<K>)) {
+    pub async fn follow(
+        &self,
+        api: Api<K>,
+        config: watcher::Config,
+        missing: &str,
+        mut tell: impl FnMut(Change<K>),
+    ) {
         let mut pause = PAUSE_MIN;
         let mut listed: HashMap<String, Arc<K>> = HashMap::new();
         let kind = K::kind(&());
@@ -93,7 +109,9 @@ where
                     }
                     Err(error) => {
                         match &error {
-                            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+                            watcher::Error::InitialListFailed(kube::Error::Api(status))
+                                if status.code == 404 =>
+                            {
                                 tracing::error!(%kind, "{missing}");
                             }
                             _ => tracing::warn!(%kind, %error, "a watch failed; beginning again"),
@@ -108,7 +126,12 @@ where
         }
     }
 
-    fn take(&self, event: Event<K>, listed: &mut HashMap<String, Arc<K>>, tell: &mut impl FnMut(Change<K>)) {
+    fn take(
+        &self,
+        event: Event<K>,
+        listed: &mut HashMap<String, Arc<K>>,
+        tell: &mut impl FnMut(Change<K>),
+    ) {
         match event {
             Event::Apply(object) => {
                 let new = Arc::new(slim(object));
@@ -136,7 +159,10 @@ where
                 }
                 for (key, is) in new {
                     let was = old.get(&key).filter(|was| was.uid() == is.uid()).cloned();
-                    if was.as_ref().is_none_or(|was| was.resource_version() != is.resource_version()) {
+                    if was
+                        .as_ref()
+                        .is_none_or(|was| was.resource_version() != is.resource_version())
+                    {
                         tell(Change::Applied { old: was, new: is });
                     }
                 }

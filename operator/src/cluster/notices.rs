@@ -28,11 +28,20 @@ impl Notices {
             controller: "wtt-operator".to_owned(),
             instance: Some(instance.to_owned()),
         };
-        Notices { recorder: Arc::new(Recorder::new(client, reporter)) }
+        Notices {
+            recorder: Arc::new(Recorder::new(client, reporter)),
+        }
     }
 
     /// `reason` and `action` are CamelCase words; live numbers belong into the note.
-    pub async fn tell(&self, about: &ObjectReference, kind: Kind, reason: &str, action: &str, note: &str) {
+    pub async fn tell(
+        &self,
+        about: &ObjectReference,
+        kind: Kind,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let event = Event {
             type_: match kind {
                 Kind::Normal => EventType::Normal,

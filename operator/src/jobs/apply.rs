@@ -19,7 +19,12 @@ pub(super) struct Applied {
 impl Jobs {
     pub(super) async fn apply(&self, uid: &str, deed: Deed, known: &Known) -> Applied {
         let answer = match deed {
-            Deed::Nothing => return Applied { item: known.item.clone(), failure: None },
+            Deed::Nothing => {
+                return Applied {
+                    item: known.item.clone(),
+                    failure: None,
+                };
+            }
             Deed::Put(request) => self.ledger.put(uid, &request).await,
             Deed::Suspend(suspended) => self.ledger.suspend(uid, suspended).await,
         };
@@ -27,14 +32,27 @@ impl Jobs {
             Ok(item) => {
                 self.register.heard(&item);
                 let item = self.register.get(uid).item.or(Some(item));
-                Applied { item, failure: None }
+                Applied {
+                    item,
+                    failure: None,
+                }
             }
-            Err(LedgerError::Gone) => Applied { item: Some(gone(uid, known)), failure: None },
-            Err(failure) => Applied { item: known.item.clone(), failure: Some(failure) },
+            Err(LedgerError::Gone) => Applied {
+                item: Some(gone(uid, known)),
+                failure: None,
+            },
+            Err(failure) => Applied {
+                item: known.item.clone(),
+                failure: Some(failure),
+            },
         }
     }
 
-    pub(super) async fn write_status(&self, job: &TranscriptionJob, status: &TranscriptionJobStatus) -> Result<(), CallError> {
+    pub(super) async fn write_status(
+        &self,
+        job: &TranscriptionJob,
+        status: &TranscriptionJobStatus,
+    ) -> Result<(), CallError> {
         let name = job.name_any();
         let patch = json!({
             "apiVersion": "whatsthetab.dev/v1alpha1",
@@ -44,23 +62,38 @@ impl Jobs {
             "status": status,
         });
         let params = PatchParams::apply(crate::MANAGER).force();
-        within(self.api(job).patch_status(&name, &params, &Patch::Apply(&patch))).await?;
+        within(
+            self.api(job)
+                .patch_status(&name, &params, &Patch::Apply(&patch)),
+        )
+        .await?;
         Ok(())
     }
 
     /// A finished job: deleted when its time has come, left alone before.
-    pub(super) async fn expire(&self, job: &TranscriptionJob, status: &TranscriptionJobStatus) -> Result<Next, JobError> {
+    pub(super) async fn expire(
+        &self,
+        job: &TranscriptionJob,
+        status: &TranscriptionJobStatus,
+    ) -> Result<Next, JobError> {
         let wait = self.remaining(job, status);
         if wait != Next::After(std::time::Duration::ZERO) {
             return Ok(wait);
         }
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: job.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: job.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match within(self.api(job).delete(&job.name_any(), &params)).await {
             Ok(_) => {
-                tracing::info!(task.id = job.uid(), job = job.name_any(), "deleted: its time after the end is over");
+                tracing::info!(
+                    task.id = job.uid(),
+                    job = job.name_any(),
+                    "deleted: its time after the end is over"
+                );
                 Ok(Next::Change)
             }
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(Next::Change),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::TranscriptionJob;
+use crds::{TranscriptionJob, WorkerPool};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -41,19 +41,51 @@ impl Jobs {
                 {
                     self.gone(old);
                 }
-                // A status that changed is our own word.
+                let key = key_of(&*new);
+                let uid = new.uid().unwrap_or_default();
+                if new
+                    .status
+                    .as_ref()
+                    .is_none_or(|status| !is_finished(&status.conditions))
+                {
+                    self.register.meet(&uid, &key);
+                }
+                // A status that changed is mostly our own word.
                 let same = old.as_ref().is_some_and(|old| {
                     old.uid() == new.uid()
                         && old.metadata.generation == new.metadata.generation
                         && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp
-                        && old.status == new.status
+                        && (old.status == new.status
+                            || self.register.get(&uid).written == new.status)
                 });
                 if !same {
-                    self.work.now(key_of(&*new));
+                    self.work.now(key);
                 }
             }
             Change::Deleted(job) => self.gone(&job),
             Change::Listed => self.work.retry_failed(),
+        }
+    }
+
+    /// From the watch of pools: whether a job's queue has one may have changed.
+    pub fn told_pool(&self, change: &Change<WorkerPool>) {
+        let moved = match change {
+            Change::Applied { old, new } => old
+                .as_ref()
+                .is_none_or(|old| old.spec.queue != new.spec.queue),
+            Change::Deleted(_) => true,
+            Change::Listed => false,
+        };
+        if moved {
+            for job in self.mirror.all() {
+                if job
+                    .status
+                    .as_ref()
+                    .is_none_or(|status| !is_finished(&status.conditions))
+                {
+                    self.work.now(key_of(&*job));
+                }
+            }
         }
     }
 
@@ -81,7 +113,11 @@ impl Jobs {
                 Next::Change
             }
             Err(LedgerError::Refused(problem)) => {
-                tracing::warn!(task.id = uid, code = problem.code, "the API would not cancel what belonged to a deleted job");
+                tracing::warn!(
+                    task.id = uid,
+                    code = problem.code,
+                    "the API would not cancel what belonged to a deleted job"
+                );
                 Next::Change
             }
             Err(error) => {
@@ -133,9 +169,12 @@ impl Jobs {
     }
 
     fn work_left(&self) -> bool {
-        !self.register.is_empty() && self.mirror.all().iter().any(|job| {
-            job.status.as_ref().is_none_or(|status| !is_finished(&status.conditions))
-        })
+        !self.register.is_empty()
+            && self.mirror.all().iter().any(|job| {
+                job.status
+                    .as_ref()
+                    .is_none_or(|status| !is_finished(&status.conditions))
+            })
     }
 
     /// Where the changes end, and everything unfinished, in this order, so that nothing falls between.
@@ -150,11 +189,19 @@ impl Jobs {
     async fn active(&self) -> Result<Vec<Item>, LedgerError> {
         let (mut all, mut after) = (Vec::new(), 0);
         loop {
-            let page = self.ledger.changes(&self.scope(), after, PAGE, true).await?;
+            let page = self
+                .ledger
+                .changes(&self.scope(), after, PAGE, true)
+                .await?;
             if page.items.is_empty() {
                 return Ok(all);
             }
-            let next = page.items.iter().map(|item| item.seq).max().unwrap_or(page.next);
+            let next = page
+                .items
+                .iter()
+                .map(|item| item.seq)
+                .max()
+                .unwrap_or(page.next);
             all.extend(page.items);
             if next <= after {
                 return Ok(all);
@@ -165,7 +212,10 @@ impl Jobs {
 
     async fn take_changes(&self, mut after: u64) -> Result<u64, LedgerError> {
         loop {
-            let page = self.ledger.changes(&self.scope(), after, PAGE, false).await?;
+            let page = self
+                .ledger
+                .changes(&self.scope(), after, PAGE, false)
+                .await?;
             let empty = page.items.is_empty();
             for item in &page.items {
                 self.hear(item);
@@ -201,8 +251,12 @@ impl Jobs {
                 }
             }
             for (queue, jobs) in queues {
-                self.eyes.want(&format!("jobs of {queue}"), Some(queue.clone()));
-                if let Err(error) = self.look(&queue, jobs, round.is_multiple_of(PLACES_EVERY)).await {
+                self.eyes
+                    .want(&format!("jobs of {queue}"), Some(queue.clone()));
+                if let Err(error) = self
+                    .look(&queue, jobs, round.is_multiple_of(PLACES_EVERY))
+                    .await
+                {
                     tracing::debug!(%queue, %error, "progress could not be read");
                 }
             }
@@ -210,12 +264,22 @@ impl Jobs {
         }
     }
 
-    async fn look(&self, queue: &QueueName, jobs: Vec<(String, Item)>, places: bool) -> Result<(), queue::Error> {
+    async fn look(
+        &self,
+        queue: &QueueName,
+        jobs: Vec<(String, Item)>,
+        places: bool,
+    ) -> Result<(), queue::Error> {
         let Some(Ok(seen)) = self.eyes.last(queue).map(|look| look.seen) else {
             return Ok(());
         };
         let redis = self.eyes.redis.queue().await?;
-        let running: HashSet<&str> = seen.raw.in_flight.iter().map(|task| task.id.as_str()).collect();
+        let running: HashSet<&str> = seen
+            .raw
+            .in_flight
+            .iter()
+            .map(|task| task.id.as_str())
+            .collect();
         let ids: Vec<TaskId> = jobs
             .iter()
             .filter(|(uid, _)| running.contains(uid.as_str()))
@@ -231,7 +295,13 @@ impl Jobs {
         let waiting = jobs.len() > ids.len();
         let front: Option<HashMap<String, usize>> = if places && waiting {
             let front = redis.front(queue, MOST_PLACES).await?;
-            Some(front.into_iter().enumerate().map(|(place, id)| (id, place + 1)).collect())
+            Some(
+                front
+                    .into_iter()
+                    .enumerate()
+                    .map(|(place, id)| (id, place + 1))
+                    .collect(),
+            )
         } else {
             None
         };
@@ -258,11 +328,25 @@ impl Jobs {
         }
         let mut counts: HashMap<String, u32> = HashMap::new();
         for job in self.mirror.all() {
-            let state = job.status.as_ref().and_then(|status| status.state).unwrap_or(crds::State::Created);
+            let state = job
+                .status
+                .as_ref()
+                .and_then(|status| status.state)
+                .unwrap_or(crds::State::Created);
             *counts.entry(format!("{state:?}")).or_default() += 1;
         }
-        for state in ["Created", "Suspended", "Queued", "Running", "Succeeded", "Failed", "Cancelled", "Expired"] {
-            gauge!(names::JOBS, "state" => state).set(f64::from(counts.get(state).copied().unwrap_or(0)));
+        for state in [
+            "Created",
+            "Suspended",
+            "Queued",
+            "Running",
+            "Succeeded",
+            "Failed",
+            "Cancelled",
+            "Expired",
+        ] {
+            gauge!(names::JOBS, "state" => state)
+                .set(f64::from(counts.get(state).copied().unwrap_or(0)));
         }
     }
 
@@ -280,7 +364,12 @@ impl Jobs {
             if !self.mirror.synced() || !self.leadership.leads() {
                 continue;
             }
-            let before: HashSet<String> = self.register.unfinished().into_iter().map(|(uid, _)| uid).collect();
+            let before: HashSet<String> = self
+                .register
+                .unfinished()
+                .into_iter()
+                .map(|(uid, _)| uid)
+                .collect();
             let active = match self.active().await {
                 Ok(active) => active,
                 Err(error) => {
@@ -288,7 +377,12 @@ impl Jobs {
                     continue;
                 }
             };
-            let uids: HashSet<String> = self.mirror.all().iter().filter_map(|job| job.uid()).collect();
+            let uids: HashSet<String> = self
+                .mirror
+                .all()
+                .iter()
+                .filter_map(|job| job.uid())
+                .collect();
             let orphans: HashSet<String> = active
                 .iter()
                 .map(|item| item.id.clone())
@@ -303,7 +397,9 @@ impl Jobs {
                 match self.ledger.get(uid).await {
                     Ok(item) => self.hear(&item),
                     Err(LedgerError::Gone) => {
-                        if let Some((key, ())) = self.register.change(uid, |known| known.item = None) {
+                        if let Some((key, ())) =
+                            self.register.change(uid, |known| known.item = None)
+                        {
                             self.work.now(key);
                         }
                     }
@@ -323,7 +419,8 @@ fn live(
     seen: &Seen,
     now: Timestamp,
 ) -> Live {
-    let Some(snapshot) = snapshot.filter(|snapshot| snapshot.status == TaskStatus::Processing) else {
+    let Some(snapshot) = snapshot.filter(|snapshot| snapshot.status == TaskStatus::Processing)
+    else {
         let position = match place {
             Some(place) => place.map(rounded),
             None => was.position,
@@ -333,7 +430,13 @@ fn live(
             Some(None) => None,
             None => was.done_at.clone(),
         };
-        return Live { running: false, position, done_at, percent: None, ..was.clone() };
+        return Live {
+            running: false,
+            position,
+            done_at,
+            percent: None,
+            ..was.clone()
+        };
     };
     let percent = snapshot.progress.as_ref().map(|progress| {
         let percent = (progress.fraction() * 100.0) as i32;
@@ -371,9 +474,13 @@ fn rounded(place: usize) -> i32 {
 /// How long until the task at this place is done, by the workers that are there.
 fn wait_ms(seen: &Seen, place: usize) -> Option<i64> {
     let demand = &seen.demand;
-    let workers = i64::try_from(seen.raw.workers.len()).ok().filter(|workers| *workers > 0)?;
+    let workers = i64::try_from(seen.raw.workers.len())
+        .ok()
+        .filter(|workers| *workers > 0)?;
     let each_ms = demand.queued_ms / demand.queued.max(1);
-    let ahead_ms = each_ms.saturating_mul(i64::try_from(place).ok()?).saturating_add(demand.running_ms());
+    let ahead_ms = each_ms
+        .saturating_mul(i64::try_from(place).ok()?)
+        .saturating_add(demand.running_ms());
     Some(ahead_ms / workers)
 }
 
@@ -387,5 +494,10 @@ fn steady(was: Option<&Time>, left_ms: Option<i64>, now: Timestamp) -> Option<Ti
             return Some(was.clone());
         }
     }
-    at_ms(estimate_s.saturating_add(30).div_euclid(60).saturating_mul(60_000))
+    at_ms(
+        estimate_s
+            .saturating_add(30)
+            .div_euclid(60)
+            .saturating_mul(60_000),
+    )
 }

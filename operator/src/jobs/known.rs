@@ -61,7 +61,11 @@ impl Register {
     }
 
     /// Changes what is known; the object's key, where that is known at all.
-    pub fn change<T>(&self, uid: &str, change: impl FnOnce(&mut Known) -> T) -> Option<(String, T)> {
+    pub fn change<T>(
+        &self,
+        uid: &str,
+        change: impl FnOnce(&mut Known) -> T,
+    ) -> Option<(String, T)> {
         let mut jobs = self.jobs.lock();
         let (key, known) = jobs.get_mut(uid)?;
         Some((key.clone(), change(known)))
@@ -70,7 +74,10 @@ impl Register {
     /// Takes an answer of the API, unless a newer one is there. The key of the job that it is about.
     pub fn heard(&self, item: &Item) -> Option<String> {
         let (key, news) = self.change(&item.id, |known| {
-            let newer = known.item.as_ref().is_none_or(|had| item.seq > had.seq || item.seq == had.seq && *item != *had);
+            let newer = known
+                .item
+                .as_ref()
+                .is_none_or(|had| item.seq > had.seq || item.seq == had.seq && *item != *had);
             if newer {
                 known.item = Some(item.clone());
             }

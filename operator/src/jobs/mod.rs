@@ -83,13 +83,16 @@ impl Jobs {
         let next = match self.reconcile(&key).await {
             Ok(next) => next,
             Err(error) => {
-                counter!(names::RECONCILE_ERRORS, "kind" => "job", "step" => error.step()).increment(1);
+                counter!(names::RECONCILE_ERRORS, "kind" => "job", "step" => error.step())
+                    .increment(1);
                 match &error {
                     // Written by somebody else, or made anew under the same name: the watch tells.
                     JobError::Status(cause) if cause.is_conflict() || cause.is_not_found() => {
                         tracing::debug!(job = key, %error, "a pass over a job was overtaken");
                     }
-                    _ => tracing::warn!(job = key, %error, "a pass over a job failed; it will be tried again"),
+                    _ => {
+                        tracing::warn!(job = key, %error, "a pass over a job failed; it will be tried again")
+                    }
                 }
                 Next::Failed
             }
@@ -107,12 +110,23 @@ impl Jobs {
         }
         // dereference (client required, but all of it was fetched before)
         let uid = job.uid().unwrap_or_default();
-        self.register.meet(&uid, key);
         let known = self.register.get(&uid);
-        let base = known.written.clone().or_else(|| job.status.clone()).unwrap_or_default();
+        let base = known
+            .written
+            .clone()
+            .or_else(|| job.status.clone())
+            .unwrap_or_default();
         if is_finished(&base.conditions) {
+            if job
+                .status
+                .as_ref()
+                .is_some_and(|status| is_finished(&status.conditions))
+            {
+                self.register.forget(&uid);
+            }
             return self.expire(&job, &base).await;
         }
+        self.register.meet(&uid, key);
         // validate, build (no client)
         let valid = validate(&job);
         let deed = match &valid {
@@ -162,7 +176,8 @@ impl Jobs {
         if only_soft(base, new) {
             let slot = slot.unwrap_or_else(|| self.pace.slot());
             let wait = slot.saturating_duration_since(Instant::now());
-            self.register.change(&uid, |known| known.slot = (!wait.is_zero()).then_some(slot));
+            self.register
+                .change(&uid, |known| known.slot = (!wait.is_zero()).then_some(slot));
             if !wait.is_zero() {
                 return Ok(Some(wait));
             }
@@ -170,13 +185,22 @@ impl Jobs {
         if !self.leadership.leads() {
             return Ok(None);
         }
-        self.write_status(job, new).await.map_err(JobError::Status)?;
-        self.register.change(&uid, |known| known.written = Some(new.clone()));
+        self.write_status(job, new)
+            .await
+            .map_err(JobError::Status)?;
+        self.register
+            .change(&uid, |known| known.written = Some(new.clone()));
         counter!(names::STATUS_WRITES, "kind" => "job").increment(1);
         let about = job.object_ref(&());
         for notice in notices(&base.conditions, new) {
             self.notices
-                .tell(&about, notice.kind, &notice.reason, notice.action, &notice.note)
+                .tell(
+                    &about,
+                    notice.kind,
+                    &notice.reason,
+                    notice.action,
+                    &notice.note,
+                )
                 .await;
         }
         tracing::info!(task.id = uid, job = key_of(job), state = ?new.state, "the job's status was written");
@@ -189,7 +213,10 @@ impl Jobs {
     }
 
     fn remaining(&self, job: &TranscriptionJob, status: &TranscriptionJobStatus) -> Next {
-        let ended = status.completion_time.as_ref().map_or_else(Timestamp::now, |time| time.0);
+        let ended = status
+            .completion_time
+            .as_ref()
+            .map_or_else(Timestamp::now, |time| time.0);
         let ttl = i64::from(job.spec.ttl_seconds_after_finished);
         let left = ended.as_second().saturating_add(ttl) - Timestamp::now().as_second();
         Next::After(Duration::from_secs(u64::try_from(left).unwrap_or(0)))

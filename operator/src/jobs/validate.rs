@@ -15,7 +15,11 @@ pub struct Valid {
 
 pub fn validate(job: &TranscriptionJob) -> Result<Valid, Problem> {
     let refuse = |code: &str, message: String| {
-        Err(Problem { code: code.to_owned(), kind: "input".to_owned(), message })
+        Err(Problem {
+            code: code.to_owned(),
+            kind: "input".to_owned(),
+            message,
+        })
     };
     let namespace = job.namespace().unwrap_or_default();
     let source = &job.spec.source;
@@ -26,28 +30,42 @@ pub fn validate(job: &TranscriptionJob) -> Result<Valid, Problem> {
     if given != 1 {
         return refuse(
             "source_invalid",
-            format!("spec.source needs exactly one of url, object and transcription; it has {given}"),
+            format!(
+                "spec.source needs exactly one of url, object and transcription; it has {given}"
+            ),
         );
     }
     if let Some(url) = &source.url
         && !(url.starts_with("http://") || url.starts_with("https://"))
     {
-        return refuse("source_invalid", "spec.source.url must begin with http:// or https://".to_owned());
+        return refuse(
+            "source_invalid",
+            "spec.source.url must begin with http:// or https://".to_owned(),
+        );
     }
     if let Some(object) = &source.object {
         let folder = format!("imports/{namespace}/");
         if !object.starts_with(&folder) || object.split('/').any(|part| part == "..") {
-            return refuse("source_invalid", format!("spec.source.object must lie under {folder}"));
+            return refuse(
+                "source_invalid",
+                format!("spec.source.object must lie under {folder}"),
+            );
         }
     }
     let negative = [
-        ("activeDeadlineSeconds", job.spec.active_deadline_seconds.unwrap_or(1)),
+        (
+            "activeDeadlineSeconds",
+            job.spec.active_deadline_seconds.unwrap_or(1),
+        ),
         ("queueDeadlineSeconds", job.spec.queue_deadline_seconds),
     ]
     .into_iter()
     .find(|(_, seconds)| *seconds < 1);
     if let Some((field, seconds)) = negative {
-        return refuse("parameter_invalid", format!("spec.{field} is {seconds}; it must be at least 1"));
+        return refuse(
+            "parameter_invalid",
+            format!("spec.{field} is {seconds}; it must be at least 1"),
+        );
     }
     if job.spec.backoff_limit < 0 || job.spec.ttl_seconds_after_finished < 0 {
         return refuse(
@@ -56,7 +74,11 @@ pub fn validate(job: &TranscriptionJob) -> Result<Valid, Problem> {
         );
     }
     match job.uid() {
-        Some(uid) if !uid.is_empty() => Ok(Valid { uid, namespace, spec: job.spec.clone() }),
+        Some(uid) if !uid.is_empty() => Ok(Valid {
+            uid,
+            namespace,
+            spec: job.spec.clone(),
+        }),
         _ => refuse("parameter_invalid", "the job has no uid".to_owned()),
     }
 }

@@ -30,7 +30,9 @@ pub enum LedgerError {
     /// It never was there, or was deleted.
     #[error("the API does not have it")]
     Gone,
-    #[error("the API does not accept the operator's key ({0}); check the Secret that WTT_API_KEY comes from")]
+    #[error(
+        "the API does not accept the operator's key ({0}); check the Secret that WTT_API_KEY comes from"
+    )]
     Key(StatusCode),
     #[error("the API cannot do it at present: {0}")]
     Later(String),
@@ -66,11 +68,18 @@ impl Ledger {
     }
 
     pub async fn get(&self, uid: &str) -> Result<Item, LedgerError> {
-        self.ask("get", self.call(Method::GET, &format!("/{uid}"))).await
+        self.ask("get", self.call(Method::GET, &format!("/{uid}")))
+            .await
     }
 
     /// What changed after `after`. `limit` 0 gives no items, but where the end is.
-    pub async fn changes(&self, origin: &str, after: u64, limit: usize, active: bool) -> Result<Page, LedgerError> {
+    pub async fn changes(
+        &self,
+        origin: &str,
+        after: u64,
+        limit: usize,
+        active: bool,
+    ) -> Result<Page, LedgerError> {
         let mut query = vec![
             ("origin", origin.to_owned()),
             ("after", after.to_string()),
@@ -100,21 +109,31 @@ impl Ledger {
     }
 
     fn call(&self, method: Method, rest: &str) -> RequestBuilder {
-        let call = self
-            .client
-            .request(method, format!("{}/internal/v1/transcriptions{rest}", self.base));
+        let call = self.client.request(
+            method,
+            format!("{}/internal/v1/transcriptions{rest}", self.base),
+        );
         match &self.key {
             Some(key) => call.bearer_auth(key),
             None => call,
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, deed: &'static str, call: RequestBuilder) -> Result<T, LedgerError> {
-        let count = |code: &str| counter!(names::LEDGER_REQUESTS, "deed" => deed, "code" => code.to_owned()).increment(1);
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        deed: &'static str,
+        call: RequestBuilder,
+    ) -> Result<T, LedgerError> {
+        let count = |code: &str| {
+            counter!(names::LEDGER_REQUESTS, "deed" => deed, "code" => code.to_owned()).increment(1)
+        };
         let response = call.send().await.inspect_err(|_| count("error"))?;
         let status = response.status();
         count(status.as_str());
-        if response.content_length().is_some_and(|bytes| bytes > MOST_BYTES as u64) {
+        if response
+            .content_length()
+            .is_some_and(|bytes| bytes > MOST_BYTES as u64)
+        {
             return Err(LedgerError::Later("its answer is too long".to_owned()));
         }
         let body = response.bytes().await?;
@@ -133,17 +152,29 @@ fn refusal(status: StatusCode, body: &[u8]) -> LedgerError {
         detail: String,
     }
     let said: Said = serde_json::from_slice(body).unwrap_or_default();
-    let code = if said.code.is_empty() { format!("http_{}", status.as_u16()) } else { said.code };
+    let code = if said.code.is_empty() {
+        format!("http_{}", status.as_u16())
+    } else {
+        said.code
+    };
     match status {
         StatusCode::NOT_FOUND if code == "not_found" || code.starts_with("http_") => {
-            LedgerError::Later("it does not know this route; is it older than the operator?".to_owned())
+            LedgerError::Later(
+                "it does not know this route; is it older than the operator?".to_owned(),
+            )
         }
         StatusCode::NOT_FOUND | StatusCode::GONE => LedgerError::Gone,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => LedgerError::Key(status),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => LedgerError::Later(code),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            LedgerError::Later(code)
+        }
         _ if status.is_client_error() => LedgerError::Refused(Problem {
             kind: "input".to_owned(),
-            message: if said.detail.is_empty() { status.to_string() } else { said.detail },
+            message: if said.detail.is_empty() {
+                status.to_string()
+            } else {
+                said.detail
+            },
             code,
         }),
         _ => LedgerError::Later(format!("{status} {code}")),

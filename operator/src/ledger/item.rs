@@ -49,7 +49,10 @@ pub enum State {
 
 impl State {
     pub fn is_final(self) -> bool {
-        matches!(self, State::Succeeded | State::Failed | State::Cancelled | State::Expired)
+        matches!(
+            self,
+            State::Succeeded | State::Failed | State::Cancelled | State::Expired
+        )
     }
 }
 

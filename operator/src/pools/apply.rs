@@ -26,7 +26,12 @@ const LOWEST_COST: &str = "-2147483648";
 const AGAIN: Duration = Duration::from_secs(60);
 
 impl Pools {
-    pub(super) async fn act(&self, scene: &Scene, step: &Plan, decision: &Decision) -> Result<Done, PoolError> {
+    pub(super) async fn act(
+        &self,
+        scene: &Scene,
+        step: &Plan,
+        decision: &Decision,
+    ) -> Result<Done, PoolError> {
         self.flag(step).await?;
         self.mark(scene, step).await?;
         self.apply(scene, step, decision).await
@@ -82,7 +87,9 @@ impl Pools {
                 return Err(PoolError::Deposed);
             }
             let patch = json!({ "metadata": { "annotations": annotations } });
-            match within(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch))).await {
+            match within(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)))
+                .await
+            {
                 Ok(_) => {}
                 // Gone by itself.
                 Err(error) if error.is_not_found() => {}
@@ -92,7 +99,12 @@ impl Pools {
         Ok(())
     }
 
-    async fn apply(&self, scene: &Scene, step: &Plan, decision: &Decision) -> Result<Done, PoolError> {
+    async fn apply(
+        &self,
+        scene: &Scene,
+        step: &Plan,
+        decision: &Decision,
+    ) -> Result<Done, PoolError> {
         let built = build(&scene.valid, &self.env);
         let (have, unchanged, rejected) = {
             let memory = scene.memory.lock();
@@ -104,13 +116,25 @@ impl Pools {
                     *hash == built.hash && *replicas == step.replicas && Instant::now() < *until
                 })
                 .map(|(_, _, words, _)| words.clone());
-            (have, stands(scene, &memory, &built.hash) && have == step.replicas, rejected)
+            (
+                have,
+                stands(scene, &memory, &built.hash) && have == step.replicas,
+                rejected,
+            )
         };
         if unchanged || rejected.is_some() {
-            return Ok(Done { replicas: have, scaled: false, rejected });
+            return Ok(Done {
+                replicas: have,
+                scaled: false,
+                rejected,
+            });
         }
         if let Some(owner) = stranger(scene) {
-            return Ok(Done { replicas: have, scaled: false, rejected: Some(owner) });
+            return Ok(Done {
+                replicas: have,
+                scaled: false,
+                rejected: Some(owner),
+            });
         }
         if !self.leadership.leads() {
             return Err(PoolError::Deposed);
@@ -138,9 +162,17 @@ impl Pools {
                 Some(words) => {
                     let words = words.to_owned();
                     tracing::warn!(pool = scene.valid.name, %error, "the API server refuses the Deployment");
-                    scene.memory.lock().rejected =
-                        Some((built.hash, step.replicas, words.clone(), Instant::now() + AGAIN));
-                    return Ok(Done { replicas: have, scaled: false, rejected: Some(words) });
+                    scene.memory.lock().rejected = Some((
+                        built.hash,
+                        step.replicas,
+                        words.clone(),
+                        Instant::now() + AGAIN,
+                    ));
+                    return Ok(Done {
+                        replicas: have,
+                        scaled: false,
+                        rejected: Some(words),
+                    });
                 }
                 None => return Err(PoolError::Apply(error)),
             },
@@ -152,7 +184,11 @@ impl Pools {
             }
             self.tell_scaled(scene, have, step.replicas, decision).await;
         }
-        Ok(Done { replicas: step.replicas, scaled, rejected: None })
+        Ok(Done {
+            replicas: step.replicas,
+            scaled,
+            rejected: None,
+        })
     }
 
     async fn tell_scaled(&self, scene: &Scene, from: i32, to: i32, decision: &Decision) {
@@ -163,9 +199,22 @@ impl Pools {
             _ => "ScaledDown",
         };
         let note = format!("from {from} to {to}: {}", decision.message);
-        tracing::info!(pool = scene.valid.name, from, to, reason = decision.reason.as_str(), "{}", decision.message);
+        tracing::info!(
+            pool = scene.valid.name,
+            from,
+            to,
+            reason = decision.reason.as_str(),
+            "{}",
+            decision.message
+        );
         self.notices
-            .tell(&scene.pool.object_ref(&()), Kind::Normal, reason, "Scale", &note)
+            .tell(
+                &scene.pool.object_ref(&()),
+                Kind::Normal,
+                reason,
+                "Scale",
+                &note,
+            )
             .await;
     }
 
@@ -176,7 +225,8 @@ impl Pools {
         new: &WorkerPoolStatus,
     ) -> Result<(), PoolError> {
         let name = pool.name_any();
-        let api: Api<WorkerPool> = Api::namespaced(self.client.clone(), &pool.namespace().unwrap_or_default());
+        let api: Api<WorkerPool> =
+            Api::namespaced(self.client.clone(), &pool.namespace().unwrap_or_default());
         let patch = json!({
             "apiVersion": "whatsthetab.dev/v1alpha1",
             "kind": "WorkerPool",
@@ -192,7 +242,9 @@ impl Pools {
         }
         let about = pool.object_ref(&());
         for (kind, reason, action, note) in notices(old, new) {
-            self.notices.tell(&about, kind, &reason, action, &note).await;
+            self.notices
+                .tell(&about, kind, &reason, action, &note)
+                .await;
         }
         Ok(())
     }
@@ -208,20 +260,30 @@ fn accepted(answer: Epoch) -> Result<(), PoolError> {
 /// Whether the Deployment is as it was applied: the same hash, and nobody has changed it since.
 fn stands(scene: &Scene, memory: &super::Memory, hash: &str) -> bool {
     let Some(deployment) = &scene.deployment else {
-        return false;
+        // Not in the mirror yet; a deletion clears the memory.
+        return memory
+            .applied
+            .as_ref()
+            .is_some_and(|(applied, ..)| applied == hash);
     };
     let shown = deployment.metadata.generation.unwrap_or(0);
     match &memory.applied {
         Some((applied, _, generation)) => applied == hash && shown <= *generation,
         // A new leader believes the mark.
-        None => deployment.annotations().get(HASH).is_some_and(|mark| mark == hash),
+        None => deployment
+            .annotations()
+            .get(HASH)
+            .is_some_and(|mark| mark == hash),
     }
 }
 
 /// A Deployment of this name that is not this pool's: it is left alone.
 fn stranger(scene: &Scene) -> Option<String> {
     let deployment = scene.deployment.as_ref()?;
-    let ours = deployment.owner_references().iter().any(|owner| owner.uid == scene.valid.uid);
+    let ours = deployment
+        .owner_references()
+        .iter()
+        .any(|owner| owner.uid == scene.valid.uid);
     (!ours).then(|| {
         format!(
             "a Deployment named {} exists and is not this pool's; delete it or name the pool otherwise",

@@ -49,7 +49,10 @@ pub fn build(valid: &Valid, env: &WorkerEnv) -> Built {
     let mut template = valid.template.clone();
     let labels = object(&mut template, &["metadata", "labels"]);
     labels.insert(POOL_LABEL.to_owned(), valid.name.clone().into());
-    labels.insert("app.kubernetes.io/managed-by".to_owned(), crate::MANAGER.into());
+    labels.insert(
+        "app.kubernetes.io/managed-by".to_owned(),
+        crate::MANAGER.into(),
+    );
     labels
         .entry("app.kubernetes.io/name")
         .or_insert_with(|| "wtt-worker".into());
@@ -77,7 +80,8 @@ pub fn build(valid: &Valid, env: &WorkerEnv) -> Built {
                 "name": valid.name,
                 "uid": valid.uid,
                 "controller": true,
-                "blockOwnerDeletion": true,
+                // True would need a right of its own where that is enforced.
+                "blockOwnerDeletion": false,
             }],
         },
         "spec": {
@@ -94,7 +98,10 @@ pub fn build(valid: &Valid, env: &WorkerEnv) -> Built {
 
 /// Environment for the first container; what the template says itself stays.
 fn tell(template: &mut Value, valid: &Valid, env: &WorkerEnv, grace: i64) {
-    let Some(worker) = template.pointer_mut("/spec/containers/0").and_then(Value::as_object_mut) else {
+    let Some(worker) = template
+        .pointer_mut("/spec/containers/0")
+        .and_then(Value::as_object_mut)
+    else {
         return;
     };
     let list = worker.entry("env").or_insert_with(|| json!([]));

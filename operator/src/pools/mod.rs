@@ -25,8 +25,8 @@ use tokio::time::Instant;
 pub use build::{Built, DELETION_COST, HASH, POOL_LABEL, PROTECTIONS, WorkerEnv, build};
 pub use memory::Memory;
 pub use pods::{Blocked, blocked, complete, outlived, view, work_by_pod};
-pub use sweep::Swept;
 pub use status::{View, notices, only_soft, status};
+pub use sweep::Swept;
 pub use validate::{PAUSED, Unfit, Valid, validate};
 
 use crate::cluster::{CallError, Change, Leadership, Mirror, Notices, key_of};
@@ -103,12 +103,14 @@ impl Pools {
         let next = match self.reconcile(&key).await {
             Ok(next) => next,
             Err(error) => {
-                counter!(names::RECONCILE_ERRORS, "kind" => "pool", "step" => error.step()).increment(1);
+                counter!(names::RECONCILE_ERRORS, "kind" => "pool", "step" => error.step())
+                    .increment(1);
                 tracing::warn!(pool = key, %error, "a pass over a pool failed; it will be tried again");
                 Next::Failed
             }
         };
-        histogram!(names::RECONCILE_SECONDS, "kind" => "pool").record(begun.elapsed().as_secs_f64());
+        histogram!(names::RECONCILE_SECONDS, "kind" => "pool")
+            .record(begun.elapsed().as_secs_f64());
         next
     }
 
@@ -165,14 +167,28 @@ impl Pools {
         }
     }
 
-    fn dereference(&self, key: &str, pool: Arc<WorkerPool>, valid: Valid, memory: Arc<Mutex<Memory>>) -> Scene {
+    fn dereference(
+        &self,
+        key: &str,
+        pool: Arc<WorkerPool>,
+        valid: Valid,
+        memory: Arc<Mutex<Memory>>,
+    ) -> Scene {
         let pods = self.pods_of(&valid.namespace, &valid.name);
         let look = self.eyes.last(&valid.queue);
         let (seen, looked_at) = match look {
             Some(Look { at, seen }) if at.elapsed() <= LONGEST_TRUST => (seen, Some(at)),
             _ => (Err(Arc::from("it has not been looked at yet")), None),
         };
-        Scene { deployment: self.deployments.get(key), pool, valid, pods, seen, looked_at, memory }
+        Scene {
+            deployment: self.deployments.get(key),
+            pool,
+            valid,
+            pods,
+            seen,
+            looked_at,
+            memory,
+        }
     }
 
     fn pods_of(&self, namespace: &str, name: &str) -> Vec<Arc<ClusterPod>> {
@@ -181,7 +197,10 @@ impl Pools {
             .into_iter()
             .filter(|pod| {
                 pod.namespace().as_deref() == Some(namespace)
-                    && pod.labels().get(POOL_LABEL).is_some_and(|pool| pool == name)
+                    && pod
+                        .labels()
+                        .get(POOL_LABEL)
+                        .is_some_and(|pool| pool == name)
             })
             .collect()
     }
@@ -191,7 +210,8 @@ impl Pools {
         match change {
             Change::Applied { old, new } => {
                 let same = old.as_ref().is_some_and(|old| {
-                    old.metadata.generation == new.metadata.generation && old.annotations() == new.annotations()
+                    old.metadata.generation == new.metadata.generation
+                        && old.annotations() == new.annotations()
                 });
                 if !same {
                     self.work.now(key_of(&**new));
@@ -216,9 +236,18 @@ impl Pools {
 
     /// From the watch of Deployments, which have their pools' names.
     pub fn told_deployment(&self, change: &Change<Deployment>) {
-        if let Change::Applied { new: deployment, .. } | Change::Deleted(deployment) = change {
-            self.work.now(key_of(&**deployment));
-        }
+        let key = match change {
+            Change::Applied { new, .. } => key_of(&**new),
+            Change::Deleted(deployment) => {
+                let key = key_of(&**deployment);
+                if let Some(memory) = self.memories.lock().get(&key) {
+                    memory.lock().applied = None;
+                }
+                key
+            }
+            Change::Listed => return,
+        };
+        self.work.now(key);
     }
 }
 
@@ -244,10 +273,18 @@ fn think(scene: &Scene, now_ms: i64, now: Timestamp) -> (Decision, Vec<crate::sc
             if works {
                 busy.insert(uid.clone());
             }
-            let idle_since = *memory.idle_since.entry(uid.clone()).or_insert_with(Instant::now);
+            let idle_since = *memory
+                .idle_since
+                .entry(uid.clone())
+                .or_insert_with(Instant::now);
             let idle_ms = i64::try_from(idle_since.elapsed().as_millis()).unwrap_or(i64::MAX);
             uids.insert(uid);
-            view(pod, seen.map(|seen| &**seen), &work, if works { 0 } else { idle_ms })
+            view(
+                pod,
+                seen.map(|seen| &**seen),
+                &work,
+                if works { 0 } else { idle_ms },
+            )
         })
         .collect();
     memory.keep(&uids);
@@ -262,13 +299,20 @@ fn think(scene: &Scene, now_ms: i64, now: Timestamp) -> (Decision, Vec<crate::sc
         fleet: fleet(scene, &pods, &memory, now),
     };
     let decision = decide(&observation, &scene.valid.spec, &memory.history, now_ms);
-    memory.history.note(&decision, scene.valid.spec.down_window_ms, now_ms);
-    let before = memory.decision.as_ref().map(|before| (before.desired, before.reason));
+    memory
+        .history
+        .note(&decision, scene.valid.spec.down_window_ms, now_ms);
+    let before = memory
+        .decision
+        .as_ref()
+        .map(|before| (before.desired, before.reason));
     if before != Some((decision.desired, decision.reason)) {
         counter!(names::SCALE_DECISIONS, "reason" => decision.reason.as_str()).increment(1);
     }
     memory.decision = Some(decision.clone());
-    let count = |wanted: &dyn Fn(&crate::scale::Pod) -> bool| pods.iter().filter(|pod| wanted(pod)).count() as f64;
+    let count = |wanted: &dyn Fn(&crate::scale::Pod) -> bool| {
+        pods.iter().filter(|pod| wanted(pod)).count() as f64
+    };
     let pool = key_of(&*scene.pool);
     gauge!(names::DESIRED_REPLICAS, "pool" => pool.clone()).set(f64::from(decision.desired));
     gauge!(names::READY_REPLICAS, "pool" => pool.clone()).set(count(&|pod| pod.ready));
@@ -298,8 +342,11 @@ fn fleet(scene: &Scene, pods: &[crate::scale::Pod], memory: &Memory, now: Timest
 /// What the Deployment asks for; our own last word where the watch has not brought it yet.
 fn replicas(scene: &Scene, memory: &Memory) -> i32 {
     let shown = scene.deployment.as_ref().map(|deployment| {
-        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-        (deployment.metadata.generation.unwrap_or(0), replicas.unwrap_or(1))
+        let replicas = deployment.spec.replicas;
+        (
+            deployment.metadata.generation.unwrap_or(0),
+            replicas.unwrap_or(1),
+        )
     });
     match (&memory.applied, shown) {
         (Some((_, replicas, generation)), Some((shown, _))) if shown < *generation => *replicas,
@@ -315,13 +362,24 @@ fn heard(scene: &Scene, memory: &Memory) -> bool {
         return false;
     };
     let generation = deployment.metadata.generation.unwrap_or(0);
-    let ours = memory.applied.as_ref().map_or(0, |(_, _, generation)| *generation);
-    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+    let ours = memory
+        .applied
+        .as_ref()
+        .map_or(0, |(_, _, generation)| *generation);
+    let observed = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation)
+        .unwrap_or(0);
     generation >= ours && observed >= generation
 }
 
 fn rollout(scene: &Scene, memory: &Memory) -> bool {
-    let Some(status) = scene.deployment.as_ref().and_then(|deployment| deployment.status.as_ref()) else {
+    let Some(status) = scene
+        .deployment
+        .as_ref()
+        .and_then(|deployment| deployment.status.as_ref())
+    else {
         return false;
     };
     let old = status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0);
@@ -371,12 +429,27 @@ impl Pools {
         let (base, blind, rollout, starting) = {
             let memory = scene.memory.lock();
             let blind = memory.blind_since.map(|since| since.elapsed().as_secs());
-            let starting = fleet(scene, pods, &memory, Timestamp::now()).starting_ms.len();
-            let base = memory.written.clone().or_else(|| pool.status.clone()).unwrap_or_default();
-            (base, blind, rollout(scene, &memory), i32::try_from(starting).unwrap_or(i32::MAX))
+            let starting = fleet(scene, pods, &memory, Timestamp::now())
+                .starting_ms
+                .len();
+            let base = memory
+                .written
+                .clone()
+                .or_else(|| pool.status.clone())
+                .unwrap_or_default();
+            (
+                base,
+                blind,
+                rollout(scene, &memory),
+                i32::try_from(starting).unwrap_or(i32::MAX),
+            )
         };
         let error = scene.seen.as_ref().err().map(|error| &**error);
-        let blocked = scene.pods.iter().find_map(|pod| blocked(pod)).or_else(|| no_pods(scene));
+        let blocked = scene
+            .pods
+            .iter()
+            .find_map(|pod| blocked(pod))
+            .or_else(|| no_pods(scene));
         let new = status(&View {
             pool,
             base: &base,
@@ -397,8 +470,18 @@ impl Pools {
         self.write(pool, &base, new, &scene.memory).await
     }
 
-    async fn turn_down(&self, pool: &WorkerPool, unfit: &Unfit, memory: &Mutex<Memory>) -> Result<Next, PoolError> {
-        let base = memory.lock().written.clone().or_else(|| pool.status.clone()).unwrap_or_default();
+    async fn turn_down(
+        &self,
+        pool: &WorkerPool,
+        unfit: &Unfit,
+        memory: &Mutex<Memory>,
+    ) -> Result<Next, PoolError> {
+        let base = memory
+            .lock()
+            .written
+            .clone()
+            .or_else(|| pool.status.clone())
+            .unwrap_or_default();
         let new = status(&View {
             pool,
             base: &base,
@@ -430,7 +513,10 @@ impl Pools {
         if *base == new {
             return Ok(());
         }
-        let lately = memory.lock().written_at.is_some_and(|at| at.elapsed() < SOFT_EVERY);
+        let lately = memory
+            .lock()
+            .written_at
+            .is_some_and(|at| at.elapsed() < SOFT_EVERY);
         if lately && only_soft(base, &new) {
             return Ok(());
         }
@@ -448,12 +534,22 @@ impl Pools {
 
 /// The Deployment could not make pods at all: a quota, an admission.
 fn no_pods(scene: &Scene) -> Option<Blocked> {
-    let conditions = scene.deployment.as_ref()?.status.as_ref()?.conditions.as_ref()?;
-    let failure = conditions
-        .iter()
-        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let conditions = scene
+        .deployment
+        .as_ref()?
+        .status
+        .as_ref()?
+        .conditions
+        .as_ref()?;
+    let failure = conditions.iter().find(|condition| {
+        condition.type_.as_deref() == Some("ReplicaFailure")
+            && condition.status.as_deref() == Some("True")
+    })?;
     Some(Blocked {
-        reason: failure.reason.clone().unwrap_or_else(|| "FailedCreate".to_owned()),
+        reason: failure
+            .reason
+            .clone()
+            .unwrap_or_else(|| "FailedCreate".to_owned()),
         message: failure.message.clone().unwrap_or_default(),
     })
 }

@@ -36,7 +36,10 @@ fn statuses(pod: &ClusterPod) -> &[ContainerStatus] {
         .unwrap_or_default()
 }
 
-fn condition<'a>(pod: &'a ClusterPod, type_: &str) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
+fn condition<'a>(
+    pod: &'a ClusterPod,
+    type_: &str,
+) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == type_)
 }
@@ -47,7 +50,10 @@ pub fn ready(pod: &ClusterPod) -> bool {
 
 /// All its containers have ended for good; nothing in it can work any more.
 pub fn ended(pod: &ClusterPod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
@@ -62,14 +68,28 @@ pub fn outlived(pod: &ClusterPod, silent_ms: u64, now: Timestamp) -> bool {
     if statuses.is_empty() || silent_ms < MISSED_A_BEAT_MS {
         return false;
     }
-    let spoke = now.as_millisecond().saturating_sub(i64::try_from(silent_ms).unwrap_or(i64::MAX));
+    let spoke = now
+        .as_millisecond()
+        .saturating_sub(i64::try_from(silent_ms).unwrap_or(i64::MAX));
     statuses.iter().all(|status| match &status.state {
-        Some(ContainerState { terminated: Some(_), .. }) => true,
-        Some(ContainerState { running: Some(running), .. }) => {
+        Some(ContainerState {
+            terminated: Some(_),
+            ..
+        }) => true,
+        Some(ContainerState {
+            running: Some(running),
+            ..
+        }) => {
             let restarted = status.restart_count > 0;
-            restarted && running.started_at.as_ref().is_some_and(|began| began.0.as_millisecond() > spoke)
+            restarted
+                && running
+                    .started_at
+                    .as_ref()
+                    .is_some_and(|began| began.0.as_millisecond() > spoke)
         }
-        Some(ContainerState { waiting: Some(_), .. }) => status.restart_count > 0 || status.last_state.is_some(),
+        Some(ContainerState {
+            waiting: Some(_), ..
+        }) => status.restart_count > 0 || status.last_state.is_some(),
         _ => false,
     })
 }
@@ -87,7 +107,11 @@ pub fn start_ms(pod: &ClusterPod) -> Option<i64> {
 }
 
 pub fn age_ms(pod: &ClusterPod, now: Timestamp) -> i64 {
-    let created = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+    let created = pod
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(now, |time| time.0);
     (now.as_millisecond() - created.as_millisecond()).max(0)
 }
 
@@ -99,8 +123,14 @@ pub fn blocked(pod: &ClusterPod) -> Option<Blocked> {
     if let Some(scheduled) = condition(pod, "PodScheduled")
         && scheduled.status == "False"
     {
-        let reason = scheduled.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned());
-        return Some(Blocked { reason, message: scheduled.message.clone().unwrap_or_default() });
+        let reason = scheduled
+            .reason
+            .clone()
+            .unwrap_or_else(|| "Unschedulable".to_owned());
+        return Some(Blocked {
+            reason,
+            message: scheduled.message.clone().unwrap_or_default(),
+        });
     }
     statuses(pod).iter().find_map(|status| {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
@@ -113,7 +143,12 @@ pub fn blocked(pod: &ClusterPod) -> Option<Blocked> {
 }
 
 /// The pod in the scaler's words. `idle_ms` is remembered elsewhere.
-pub fn view(pod: &ClusterPod, seen: Option<&Seen>, work: &HashMap<&str, (usize, i64)>, idle_ms: i64) -> Pod {
+pub fn view(
+    pod: &ClusterPod,
+    seen: Option<&Seen>,
+    work: &HashMap<&str, (usize, i64)>,
+    idle_ms: i64,
+) -> Pod {
     let uid = pod.uid().unwrap_or_default();
     let flag = format!("pod:{uid}");
     let annotations = pod.annotations();
@@ -124,7 +159,9 @@ pub fn view(pod: &ClusterPod, seen: Option<&Seen>, work: &HashMap<&str, (usize, 
         leaving: pod.metadata.deletion_timestamp.is_some() || ended(pod),
         flagged: seen.is_some_and(|seen| seen.raw.draining.contains(&flag)),
         condemned: annotations.contains_key(DELETION_COST),
-        protected: PROTECTIONS.iter().any(|(name, value)| annotations.get(*name).is_some_and(|is| is == value)),
+        protected: PROTECTIONS
+            .iter()
+            .any(|(name, value)| annotations.get(*name).is_some_and(|is| is == value)),
         tasks,
         left_ms,
         idle_ms,
@@ -162,7 +199,9 @@ pub fn work_by_pod(seen: &Seen) -> HashMap<&str, (usize, i64)> {
 
 /// Whether it can be said of every pod what it works on: no running task was cut off, and each one's worker is known.
 pub fn complete(seen: &Seen) -> bool {
-    let known = |worker: &str| worker.is_empty() || seen.raw.workers.iter().any(|known| known.worker == worker);
+    let known = |worker: &str| {
+        worker.is_empty() || seen.raw.workers.iter().any(|known| known.worker == worker)
+    };
     seen.raw.in_flight.len() as u64 >= seen.raw.in_flight_count
         && seen.raw.in_flight.iter().all(|task| known(&task.worker))
 }

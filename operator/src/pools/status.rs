@@ -48,14 +48,20 @@ const LONG_BLIND_SECONDS: u64 = 60;
 
 pub fn status(view: &View) -> WorkerPoolStatus {
     let live = || view.pods.iter().filter(|pod| !pod.leaving);
-    let count = |wanted: &dyn Fn(&Pod) -> bool| i32::try_from(live().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX);
+    let count = |wanted: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(live().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)
+    };
     let base = view.base;
     let name = view.pool.metadata.name.as_deref().unwrap_or_default();
     let demand = view.demand;
     let seconds = |ms: i64| ms / 1000;
     let decision = view.decision;
     let last_decision = match (decision, &base.last_decision) {
-        (Some(new), Some(old)) if new.desired == old.desired && new.reason.as_str() == old.reason => Some(old.clone()),
+        (Some(new), Some(old))
+            if new.desired == old.desired && new.reason.as_str() == old.reason =>
+        {
+            Some(old.clone())
+        }
         (Some(new), _) => Some(LastDecision {
             desired: new.desired,
             reason: new.reason.as_str().to_owned(),
@@ -89,52 +95,115 @@ pub fn status(view: &View) -> WorkerPoolStatus {
             })
         }),
         estimated_drain_seconds: drained.or(base.estimated_drain_seconds),
-        last_scale_time: if view.scaled { Some(Time(to_seconds(view.now))) } else { base.last_scale_time.clone() },
+        last_scale_time: if view.scaled {
+            Some(Time(to_seconds(view.now)))
+        } else {
+            base.last_scale_time.clone()
+        },
         last_decision,
     }
 }
 
 fn conditions(view: &View) -> Vec<crds::Condition> {
-    let mut list = Conditions::from(&view.base.conditions, view.pool.metadata.generation, view.now);
+    let mut list = Conditions::from(
+        &view.base.conditions,
+        view.pool.metadata.generation,
+        view.now,
+    );
     if let Some(unfit) = view.unfit {
         list.set(READY, Truth::False, unfit.reason, &unfit.message);
-        list.set(SCALING_ACTIVE, Truth::False, unfit.reason, "nothing is done for this pool until that is mended");
+        list.set(
+            SCALING_ACTIVE,
+            Truth::False,
+            unfit.reason,
+            "nothing is done for this pool until that is mended",
+        );
         return list.into_list();
     }
     match view.blind {
         Some((error, blind)) if blind >= BLIND_SECONDS => {
-            list.set(QUEUE_REACHABLE, Truth::False, "QueueUnreachable", &format!("the number of workers is held: {error}"));
+            list.set(
+                QUEUE_REACHABLE,
+                Truth::False,
+                "QueueUnreachable",
+                &format!("the number of workers is held: {error}"),
+            );
         }
         Some(_) => {}
-        None => list.set(QUEUE_REACHABLE, Truth::True, "Readable", "the queue is looked at every second"),
+        None => list.set(
+            QUEUE_REACHABLE,
+            Truth::True,
+            "Readable",
+            "the queue is looked at every second",
+        ),
     }
     match view.mode {
         Mode::Auto => list.set(SCALING_ACTIVE, Truth::True, "Auto", "the work decides"),
-        Mode::Manual(_) => list.set(SCALING_ACTIVE, Truth::False, "Manual", "scaling.replicas decides"),
-        Mode::Paused => list.set(SCALING_ACTIVE, Truth::False, "Paused", "the number stays as it is"),
+        Mode::Manual(_) => list.set(
+            SCALING_ACTIVE,
+            Truth::False,
+            "Manual",
+            "scaling.replicas decides",
+        ),
+        Mode::Paused => list.set(
+            SCALING_ACTIVE,
+            Truth::False,
+            "Paused",
+            "the number stays as it is",
+        ),
     }
     match view.decision {
         Some(decision) if decision.limited => {
-            list.set(SCALING_LIMITED, Truth::True, "AtMaxReplicas", "the work would need more than scaling.maxReplicas");
+            list.set(
+                SCALING_LIMITED,
+                Truth::True,
+                "AtMaxReplicas",
+                "the work would need more than scaling.maxReplicas",
+            );
         }
-        Some(_) => list.set(SCALING_LIMITED, Truth::False, "WithinBounds", "maxReplicas is enough"),
+        Some(_) => list.set(
+            SCALING_LIMITED,
+            Truth::False,
+            "WithinBounds",
+            "maxReplicas is enough",
+        ),
         None => {}
     }
     match view.blocked {
         Some(blocked) => list.set(CAPACITY, Truth::False, &blocked.reason, &blocked.message),
-        None => list.set(CAPACITY, Truth::True, "Available", "no pod is kept from starting"),
+        None => list.set(
+            CAPACITY,
+            Truth::True,
+            "Available",
+            "no pod is kept from starting",
+        ),
     }
     if view.rollout {
-        list.set(ROLLOUT, Truth::False, "RollingOut", "pods of the last template are replaced one by one");
+        list.set(
+            ROLLOUT,
+            Truth::False,
+            "RollingOut",
+            "pods of the last template are replaced one by one",
+        );
     } else {
-        list.set(ROLLOUT, Truth::True, "Complete", "all pods have the current template");
+        list.set(
+            ROLLOUT,
+            Truth::True,
+            "Complete",
+            "all pods have the current template",
+        );
     }
     match (view.rejected, view.blind) {
         (Some(words), _) => list.set(READY, Truth::False, "TemplateRejected", words),
         (None, Some((error, blind))) if blind >= LONG_BLIND_SECONDS => {
             list.set(READY, Truth::False, "QueueUnreachable", error);
         }
-        _ => list.set(READY, Truth::True, "Serving", "the Deployment stands as asked for"),
+        _ => list.set(
+            READY,
+            Truth::True,
+            "Serving",
+            "the Deployment stands as asked for",
+        ),
     }
     list.into_list()
 }
@@ -161,7 +230,10 @@ pub fn only_soft(old: &WorkerPoolStatus, new: &WorkerPoolStatus) -> bool {
 }
 
 /// (kind, reason, action, words) of each condition that turned.
-pub fn notices(old: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<(Kind, String, &'static str, String)> {
+pub fn notices(
+    old: &WorkerPoolStatus,
+    new: &WorkerPoolStatus,
+) -> Vec<(Kind, String, &'static str, String)> {
     let mut told = Vec::new();
     for (type_, bad, action) in [
         (READY, "False", "Serve"),
@@ -169,12 +241,17 @@ pub fn notices(old: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<(Kind, Str
         (CAPACITY, "False", "Schedule"),
         (SCALING_LIMITED, "True", "Scale"),
     ] {
-        let Some(is) = find(&new.conditions, type_) else { continue };
+        let Some(is) = find(&new.conditions, type_) else {
+            continue;
+        };
         let was = find(&old.conditions, type_);
         let turned = was.is_none_or(|was| was.status != is.status || was.reason != is.reason);
         if turned && is.status == bad {
             told.push((Kind::Warning, is.reason.clone(), action, is.message.clone()));
-        } else if was.is_some_and(|was| was.status == bad) && is.status != bad && type_ != SCALING_LIMITED {
+        } else if was.is_some_and(|was| was.status == bad)
+            && is.status != bad
+            && type_ != SCALING_LIMITED
+        {
             told.push((Kind::Normal, is.reason.clone(), action, is.message.clone()));
         }
     }
@@ -187,7 +264,14 @@ mod tests {
 
     #[test]
     fn two_digits() {
-        for (number, expected) in [(0, 0), (7, 7), (99, 99), (100, 100), (129, 120), (12_345, 12_000)] {
+        for (number, expected) in [
+            (0, 0),
+            (7, 7),
+            (99, 99),
+            (100, 100),
+            (129, 120),
+            (12_345, 12_000),
+        ] {
             assert_eq!(round(number), expected);
         }
     }

@@ -57,7 +57,10 @@ impl Pools {
     }
 
     async fn reap(&self) -> Result<(), queue::Error> {
-        let options = ReapOptions { lock_ms: REAP_LOCK_MS, ..ReapOptions::default() };
+        let options = ReapOptions {
+            lock_ms: REAP_LOCK_MS,
+            ..ReapOptions::default()
+        };
         let report = self.eyes.redis.queue().await?.reap(&options).await?;
         for (what, count) in [
             ("expired", report.expired),
@@ -95,24 +98,49 @@ impl Pools {
             }
             let dead = match by_uid.get(&worker.pod_uid) {
                 Some(pod) => outlived(pod, worker.heartbeat_age_ms, Timestamp::now()),
-                None => self.surely_gone(&worker.pool, &worker.pod, &worker.pod_uid).await,
+                None => {
+                    self.surely_gone(&worker.pool, &worker.pod, &worker.pod_uid)
+                        .await
+                }
             };
             if dead {
                 lost.push(worker.worker.clone());
             }
         }
-        let alive: HashSet<&str> = look.raw.workers.iter().map(|worker| worker.worker.as_str()).collect();
-        self.swept.lock().expired.retain(|worker| alive.contains(worker.as_str()));
+        let alive: HashSet<&str> = look
+            .raw
+            .workers
+            .iter()
+            .map(|worker| worker.worker.as_str())
+            .collect();
+        self.swept
+            .lock()
+            .expired
+            .retain(|worker| alive.contains(worker.as_str()));
         for worker in lost {
-            let Ok(id) = WorkerId::parse(worker.as_str()) else { continue };
-            let Some(epoch) = self.leadership.epoch() else { return Ok(()) };
+            let Ok(id) = WorkerId::parse(worker.as_str()) else {
+                continue;
+            };
+            let Some(epoch) = self.leadership.epoch() else {
+                return Ok(());
+            };
             let options = ReapOptions::default();
-            let report = self.eyes.redis.queue().await?.expire_worker(&id, Some(epoch), &options).await?;
+            let report = self
+                .eyes
+                .redis
+                .queue()
+                .await?
+                .expire_worker(&id, Some(epoch), &options)
+                .await?;
             if report.stale_epoch {
                 continue;
             }
             counter!(names::EXPIRED_WORKERS).increment(1);
-            tracing::info!(worker, tasks = report.expired, "its pod is gone: its tasks are queued again");
+            tracing::info!(
+                worker,
+                tasks = report.expired,
+                "its pod is gone: its tasks are queued again"
+            );
             self.swept.lock().expired.insert(worker);
         }
         Ok(())
@@ -154,13 +182,19 @@ impl Pools {
             if let Ok(queue) = queue::QueueName::parse(pool.spec.queue.as_str())
                 && let Some(Ok(seen)) = self.eyes.last(&queue).map(|look| look.seen)
             {
-                let of_pods = seen.raw.draining.iter().filter_map(|flag| flag.strip_prefix("pod:"));
+                let of_pods = seen
+                    .raw
+                    .draining
+                    .iter()
+                    .filter_map(|flag| flag.strip_prefix("pod:"));
                 flags.extend(of_pods.map(str::to_owned));
             }
         }
         let stale: Vec<String> = {
             let mut swept = self.swept.lock();
-            swept.flags.retain(|uid, _| flags.contains(uid) && !uids.contains(uid));
+            swept
+                .flags
+                .retain(|uid, _| flags.contains(uid) && !uids.contains(uid));
             for uid in flags.difference(&uids) {
                 *swept.flags.entry(uid.clone()).or_default() += 1;
             }
@@ -168,9 +202,13 @@ impl Pools {
             stale.map(|(uid, _)| uid.clone()).collect()
         };
         for uid in stale {
-            let Some(epoch) = self.leadership.epoch() else { return Ok(()) };
+            let Some(epoch) = self.leadership.epoch() else {
+                return Ok(());
+            };
             let redis = self.eyes.redis.queue().await?;
-            redis.undrain(&DrainTarget::Pod(uid.clone()), Some(epoch)).await?;
+            redis
+                .undrain(&DrainTarget::Pod(uid.clone()), Some(epoch))
+                .await?;
             self.swept.lock().flags.remove(&uid);
             tracing::debug!(pod.uid = uid, "its pod is gone: the flag too");
         }
@@ -184,7 +222,9 @@ impl Pools {
             Change::Deleted(pod) => (Some(pod), pod),
             Change::Listed => return,
         };
-        let Some(pool) = pod.labels().get(POOL_LABEL) else { return };
+        let Some(pool) = pod.labels().get(POOL_LABEL) else {
+            return;
+        };
         let key = format!("{}/{pool}", pod.namespace().unwrap_or_default());
         let going = pod.metadata.deletion_timestamp.is_some();
         let was_going = old.is_some_and(|old| old.metadata.deletion_timestamp.is_some());
@@ -197,24 +237,42 @@ impl Pools {
 
     /// A pod goes down: was it one of those that were to?
     fn compare(&self, key: &str, pod: &ClusterPod) {
-        let Some(memory) = self.memories.lock().get(key).cloned() else { return };
+        let Some(memory) = self.memories.lock().get(key).cloned() else {
+            return;
+        };
         let uid = pod.uid().unwrap_or_default();
         let mut memory = memory.lock();
-        let Some((when, chosen)) = &mut memory.lowered else { return };
+        let Some((when, chosen)) = &mut memory.lowered else {
+            return;
+        };
         if when.elapsed() > CONSEQUENCE || chosen.remove(&uid) || chosen.is_empty() {
             return;
         }
         let busy = memory.busy.contains(&uid);
         counter!(names::UNCHOSEN_DELETIONS).increment(1);
-        tracing::warn!(pod = key_of(pod), busy, "this pod went down in the place of a chosen one");
+        tracing::warn!(
+            pod = key_of(pod),
+            busy,
+            "this pod went down in the place of a chosen one"
+        );
         if busy {
             counter!(names::BUSY_KILLS).increment(1);
-            let Some(pool) = self.mirror.get(key) else { return };
+            let Some(pool) = self.mirror.get(key) else {
+                return;
+            };
             let notices = self.notices.clone();
             let note = format!("{} went down while it worked", pod.name_any());
             tokio::spawn(async move {
                 let about = pool.object_ref(&());
-                notices.tell(&about, Kind::Warning, "BusyWorkerTerminated", "Drain", &note).await;
+                notices
+                    .tell(
+                        &about,
+                        Kind::Warning,
+                        "BusyWorkerTerminated",
+                        "Drain",
+                        &note,
+                    )
+                    .await;
             });
         }
     }

@@ -46,23 +46,39 @@ pub fn validate(pool: &WorkerPool) -> Result<Valid, Unfit> {
     let negative = [
         ("minReplicas", scaling.min_replicas),
         ("targetDrainSeconds", scaling.target_drain_seconds - 1),
-        ("scaleToZeroDelaySeconds", scaling.scale_to_zero_delay_seconds),
-        ("down.stabilizationSeconds", scaling.down.stabilization_seconds),
+        (
+            "scaleToZeroDelaySeconds",
+            scaling.scale_to_zero_delay_seconds,
+        ),
+        (
+            "down.stabilizationSeconds",
+            scaling.down.stabilization_seconds,
+        ),
         ("replicas", scaling.replicas.unwrap_or(0)),
     ]
     .into_iter()
     .find(|(_, number)| *number < 0);
     if let Some((field, _)) = negative {
-        return Err(unfit("BoundsInvalid", format!("scaling.{field} is too small")));
+        return Err(unfit(
+            "BoundsInvalid",
+            format!("scaling.{field} is too small"),
+        ));
     }
-    let containers = pool.spec.template.pointer("/spec/containers").and_then(Value::as_array);
+    let containers = pool
+        .spec
+        .template
+        .pointer("/spec/containers")
+        .and_then(Value::as_array);
     if containers.is_none_or(Vec::is_empty) {
         return Err(unfit(
             "TemplateInvalid",
             "spec.template.spec.containers is empty; the first one is the worker".to_owned(),
         ));
     }
-    let paused = pool.annotations().get(PAUSED).is_some_and(|word| word == "true");
+    let paused = pool
+        .annotations()
+        .get(PAUSED)
+        .is_some_and(|word| word == "true");
     let mode = match scaling.policy {
         _ if paused => Mode::Paused,
         Policy::Auto => Mode::Auto,

@@ -138,7 +138,11 @@ fn weigh(inputs: &Inputs) -> Found {
     } else {
         keep(i, wanted)
     };
-    Found { needed, limited, ..found }
+    Found {
+        needed,
+        limited,
+        ..found
+    }
 }
 
 /// So many workers do all work within the target. Of what runs, each worker counts for no more than the target, because
@@ -160,7 +164,10 @@ fn go_up(i: &Inputs, wanted: i64, needed: i64) -> Found {
     let work_ms = i.queued_ms.saturating_add(i.running_ms);
     let floor = have.max(i.min);
     // What the present workers have done by the time that a new one could begin.
-    let done_ms = i.ready.saturating_mul(i.cold_start_ms).saturating_add(i.started_ms);
+    let done_ms = i
+        .ready
+        .saturating_mul(i.cold_start_ms)
+        .saturating_add(i.started_ms);
     if have > 0 && needed > floor && done_ms >= work_ms {
         return Found {
             desired: floor,
@@ -175,20 +182,37 @@ fn go_up(i: &Inputs, wanted: i64, needed: i64) -> Found {
         };
     }
     let (reason, message) = if wanted < i.min {
-        (Reason::AtMinReplicas, "as many as minReplicas asks for".to_owned())
+        (
+            Reason::AtMinReplicas,
+            "as many as minReplicas asks for".to_owned(),
+        )
     } else {
         (
-            if wanted > i.max { Reason::AtMaxReplicas } else { Reason::BacklogAboveTarget },
+            if wanted > i.max {
+                Reason::AtMaxReplicas
+            } else {
+                Reason::BacklogAboveTarget
+            },
             format!(
                 "{} queued and {} running are {} s of work, to be done in {} s",
                 i.queued,
                 i.running,
                 seconds(work_ms),
                 seconds(i.target_ms)
-            ) + if wanted > i.max { ": would need more than maxReplicas" } else { "" },
+            ) + if wanted > i.max {
+                ": would need more than maxReplicas"
+            } else {
+                ""
+            },
         )
     };
-    Found { desired: needed, reason, message, needed, limited: false }
+    Found {
+        desired: needed,
+        reason,
+        message,
+        needed,
+        limited: false,
+    }
 }
 
 fn keep(i: &Inputs, wanted: i64) -> Found {
@@ -200,14 +224,23 @@ fn keep(i: &Inputs, wanted: i64) -> Found {
     } else if i.tasks() == 0 && i.replicas == 0 {
         (Reason::Idle, "nothing to do".to_owned())
     } else if wanted < i.min {
-        (Reason::AtMinReplicas, "as many as minReplicas asks for".to_owned())
+        (
+            Reason::AtMinReplicas,
+            "as many as minReplicas asks for".to_owned(),
+        )
     } else {
         (
             Reason::EnoughWorkers,
             format!("{} queued and {} running need as many", i.queued, i.running),
         )
     };
-    Found { desired: i.replicas, reason, message, needed: i.replicas, limited: false }
+    Found {
+        desired: i.replicas,
+        reason,
+        message,
+        needed: i.replicas,
+        limited: false,
+    }
 }
 
 fn go_down(i: &Inputs, needed: i64) -> Found {
@@ -232,7 +265,10 @@ fn go_down(i: &Inputs, needed: i64) -> Found {
     if i.starting > 0 && i.queued > 0 {
         return hold(
             Reason::WorkersStarting,
-            format!("{} workers are starting and {} tasks wait", i.starting, i.queued),
+            format!(
+                "{} workers are starting and {} tasks wait",
+                i.starting, i.queued
+            ),
         );
     }
     let mut desired = needed.max(i.window_most).min(have).min(i.max.max(needed));
@@ -240,7 +276,10 @@ fn go_down(i: &Inputs, needed: i64) -> Found {
         let left_ms = i.down_window_ms - i.watched_ms;
         return hold(
             Reason::Stabilizing,
-            format!("{needed} would be enough; looking on for another {} s", seconds(left_ms)),
+            format!(
+                "{needed} would be enough; looking on for another {} s",
+                seconds(left_ms)
+            ),
         );
     }
     // The last one stays for the quiet window, whatever the other window says.
@@ -251,7 +290,10 @@ fn go_down(i: &Inputs, needed: i64) -> Found {
         let left_ms = (i.zero_delay_ms - i.quiet_ms).max(0);
         return hold(
             Reason::IdleSoonZero,
-            format!("nothing to do; the last worker goes in {} s", seconds(left_ms)),
+            format!(
+                "nothing to do; the last worker goes in {} s",
+                seconds(left_ms)
+            ),
         );
     }
     if desired >= have {
@@ -280,7 +322,13 @@ fn go_down(i: &Inputs, needed: i64) -> Found {
             ),
         )
     };
-    Found { desired, reason, message, needed, limited: false }
+    Found {
+        desired,
+        reason,
+        message,
+        needed,
+        limited: false,
+    }
 }
 
 /// Rounded up.

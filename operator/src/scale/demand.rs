@@ -30,7 +30,11 @@ impl Factors {
             .and_then(RealTimeFactor::factor)
             .or_else(|| self.expected.get(model).copied())
             .unwrap_or(self.default);
-        let factor = if factor.is_finite() && factor > 1e-6 { factor } else { 1.0 };
+        let factor = if factor.is_finite() && factor > 1e-6 {
+            factor
+        } else {
+            1.0
+        };
         // Saturates, which is what an absurd length deserves.
         (audio_ms as f64 / factor).ceil() as i64
     }
@@ -70,7 +74,11 @@ impl Demand {
             .map(|task| {
                 let whole_ms = factors.work_ms(&task.model, task.audio_ms, &seen.rtf);
                 // Several songs of one worker share its time.
-                let sharing = together.get(task.worker.as_str()).copied().unwrap_or(1).max(1);
+                let sharing = together
+                    .get(task.worker.as_str())
+                    .copied()
+                    .unwrap_or(1)
+                    .max(1);
                 let done_ms = i64::try_from(task.age_ms).unwrap_or(i64::MAX) / sharing;
                 Running {
                     id: task.id.clone(),

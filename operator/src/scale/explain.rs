@@ -41,7 +41,11 @@ fn one(pool: &WorkerPool, text: &mut String) -> bool {
         let _ = writeln!(text, "{written}");
     };
     line(format!("{namespace}/{name}"));
-    let Some(recorded) = pool.status.as_ref().and_then(|status| status.last_decision.as_ref()) else {
+    let Some(recorded) = pool
+        .status
+        .as_ref()
+        .and_then(|status| status.last_decision.as_ref())
+    else {
         line("  no decision yet".to_owned());
         return true;
     };
@@ -62,7 +66,12 @@ fn one(pool: &WorkerPool, text: &mut String) -> bool {
         let s = |ms: i64| ms as f64 / 1000.0;
         line(format!(
             "  queue        {} queued ({:.0} s of one worker), {} running on {} workers ({:.0} s left, {:.0} s within the target)",
-            i.queued, s(i.queued_ms), i.running, i.busy, s(i.running_ms), s(i.bound_ms)
+            i.queued,
+            s(i.queued_ms),
+            i.running,
+            i.busy,
+            s(i.running_ms),
+            s(i.bound_ms)
         ));
     }
     line(format!(
@@ -71,7 +80,11 @@ fn one(pool: &WorkerPool, text: &mut String) -> bool {
         i.ready,
         i.starting,
         i.cold_start_ms / 1000,
-        if i.rollout == 1 { "; a rollout is going on" } else { "" }
+        if i.rollout == 1 {
+            "; a rollout is going on"
+        } else {
+            ""
+        }
     ));
     line(format!(
         "  bounds       {} to {}, work to be done in {} s",

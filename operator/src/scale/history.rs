@@ -24,7 +24,11 @@ impl History {
         if inputs.readable == 0 || inputs.tasks() > 0 {
             self.busy_ms = now_ms;
         }
-        while self.needed.back().is_some_and(|(_, needed)| *needed <= decision.needed) {
+        while self
+            .needed
+            .back()
+            .is_some_and(|(_, needed)| *needed <= decision.needed)
+        {
             self.needed.pop_back();
         }
         self.needed.push_back((now_ms, decision.needed));

@@ -70,7 +70,10 @@ pub fn plan(pods: &[Pod], ground: Ground) -> Plan {
     let surplus = usize::try_from(count.saturating_sub(ground.desired)).unwrap_or(0);
     // In a rollout the ReplicaSets choose by themselves, and without the queue nobody knows who works.
     let frozen = ground.rollout || !ground.known;
-    let mut plan = Plan { replicas: ground.replicas.max(ground.desired), ..Plan::default() };
+    let mut plan = Plan {
+        replicas: ground.replicas.max(ground.desired),
+        ..Plan::default()
+    };
 
     let mut victims = Vec::new();
     for (place, pod) in live.iter().enumerate() {
@@ -113,7 +116,11 @@ pub fn plan(pods: &[Pod], ground: Ground) -> Plan {
         .collect();
     plan.waiting = victims.iter().filter(|pod| !done(pod)).count();
     if ground.desired < ground.replicas && ground.settled && !frozen {
-        let gone = victims.iter().filter(done).filter(|pod| pod.condemned).count();
+        let gone = victims
+            .iter()
+            .filter(done)
+            .filter(|pod| pod.condemned)
+            .count();
         let gone = i32::try_from(gone).unwrap_or(i32::MAX);
         // A ReplicaSet deletes what is not ready before it looks at any cost.
         let in_the_way = live

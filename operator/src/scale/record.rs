@@ -1,6 +1,6 @@
 //! A decision's inputs as text in a pool's status, and back.
 
-use super::{Inputs, settle, Decision};
+use super::{Decision, Inputs, settle};
 
 /// What the schema of `status.lastDecision.inputs` lets in.
 pub const MOST_RECORD_BYTES: usize = 1024;

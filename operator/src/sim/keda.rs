@@ -55,10 +55,19 @@ impl Keda {
         };
         let wish = wish.clamp(1, world.max_replicas);
         self.wishes.push_back((world.now_ms, wish));
-        while self.wishes.front().is_some_and(|(when_ms, _)| world.now_ms - when_ms > WINDOW_MS) {
+        while self
+            .wishes
+            .front()
+            .is_some_and(|(when_ms, _)| world.now_ms - when_ms > WINDOW_MS)
+        {
             self.wishes.pop_front();
         }
-        let most = self.wishes.iter().map(|(_, wish)| *wish).max().unwrap_or(wish);
+        let most = self
+            .wishes
+            .iter()
+            .map(|(_, wish)| *wish)
+            .max()
+            .unwrap_or(wish);
         world.replicas = if wish > have {
             wish.min((have * 2).max(have + 4))
         } else {

@@ -19,14 +19,14 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// The defaults of a pool.
-    pub fn new(max_replicas: i32) -> Self {
+    /// The defaults of a pool, but for the time in which work is to be done.
+    pub fn new(max_replicas: i32, target_s: i64) -> Self {
         Ours {
             spec: Spec {
                 mode: Mode::Auto,
                 min: 0,
                 max: max_replicas,
-                target_ms: 120_000,
+                target_ms: target_s * 1000,
                 zero_delay_ms: 300_000,
                 down_window_ms: 60_000,
             },
@@ -40,7 +40,8 @@ impl Scaler for Ours {
     fn act(&mut self, world: &mut World) {
         let seen = observe(world);
         let decision = decide(&seen, &self.spec, &self.history, world.now_ms);
-        self.history.note(&decision, self.spec.down_window_ms, world.now_ms);
+        self.history
+            .note(&decision, self.spec.down_window_ms, world.now_ms);
         let pods: Vec<Pod> = world.pods.iter().map(|pod| view(world, pod)).collect();
         let step = plan(
             &pods,
@@ -96,7 +97,11 @@ fn observe(world: &World) -> Observation {
         demand: Some(Demand {
             held: false,
             queued: world.queue.len() as i64,
-            queued_ms: world.queue.iter().map(|task| world.tasks[*task].expected_ms).sum(),
+            queued_ms: world
+                .queue
+                .iter()
+                .map(|task| world.tasks[*task].expected_ms)
+                .sum(),
             running_tasks: running.len() as i64,
             running,
             oldest_wait_ms: 0,
@@ -110,14 +115,19 @@ fn observe(world: &World) -> Observation {
                 .map(|pod| world.now_ms - pod.created_ms)
                 .collect(),
             rollout: false,
-            cold_start_ms: starts.get(starts.len() / 2).copied().unwrap_or(COLD_START_MS),
+            cold_start_ms: starts
+                .get(starts.len() / 2)
+                .copied()
+                .unwrap_or(COLD_START_MS),
         },
     }
 }
 
 /// By what was expected and how long it has run; the truth is not known to a scaler.
 fn left_ms(world: &World, pod: &super::world::Pod, expected_ms: i64) -> i64 {
-    (expected_ms - (world.now_ms - pod.task_since_ms)).max(expected_ms / 10).max(1000)
+    (expected_ms - (world.now_ms - pod.task_since_ms))
+        .max(expected_ms / 10)
+        .max(1000)
 }
 
 fn view(world: &World, pod: &super::world::Pod) -> Pod {
@@ -130,7 +140,9 @@ fn view(world: &World, pod: &super::world::Pod) -> Pod {
         condemned: pod.condemned,
         protected: true,
         tasks: usize::from(pod.task.is_some()),
-        left_ms: pod.task.map_or(0, |task| left_ms(world, pod, world.tasks[task].expected_ms)),
+        left_ms: pod
+            .task
+            .map_or(0, |task| left_ms(world, pod, world.tasks[task].expected_ms)),
         idle_ms: 0,
     }
 }

@@ -53,7 +53,11 @@ impl Trace {
         let _ = writeln!(text, "# deaths_ms={}", deaths.join(" "));
         text.push_str("at_ms,work_ms,expected_ms\n");
         for arrival in &self.arrivals {
-            let _ = writeln!(text, "{},{},{}", arrival.at_ms, arrival.work_ms, arrival.expected_ms);
+            let _ = writeln!(
+                text,
+                "{},{},{}",
+                arrival.at_ms, arrival.work_ms, arrival.expected_ms
+            );
         }
         text
     }
@@ -61,8 +65,11 @@ impl Trace {
     /// `None` where the text is no trace.
     pub fn read(text: &str) -> Option<Trace> {
         let field = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix("# ")?.strip_prefix(name)?.strip_prefix('='))
+            text.lines().find_map(|line| {
+                line.strip_prefix("# ")?
+                    .strip_prefix(name)?
+                    .strip_prefix('=')
+            })
         };
         let (low, high) = field("cold_ms")?.split_once("..")?;
         let arrivals = text
@@ -142,7 +149,8 @@ impl Maker {
 
     fn bursts(mut self, times: usize, every_min: f64, size: usize, work_s: (f64, f64)) -> Self {
         for burst in 0..times {
-            let begin_ms = (burst as f64 + self.chance.between(0.0, 0.4)) * every_min * 60.0 * SECOND;
+            let begin_ms =
+                (burst as f64 + self.chance.between(0.0, 0.4)) * every_min * 60.0 * SECOND;
             for number in 0..size {
                 let work_ms = self.chance.between(work_s.0, work_s.1) * SECOND;
                 self.task(begin_ms + number as f64 * 50.0, work_ms);
@@ -160,11 +168,26 @@ impl Maker {
 /// All of them anew; other seeds make other traces of the same kinds.
 pub fn generate(seed: u64) -> Vec<Trace> {
     let mut traces = Vec::new();
-    let steady = Maker::new("poisson", "independent arrivals, three workers' work, 40 s each", (60, 60), seed + 1);
+    let steady = Maker::new(
+        "poisson",
+        "independent arrivals, three workers' work, 40 s each",
+        (60, 60),
+        seed + 1,
+    );
     traces.push(steady.poisson(6.0, |_| 3.0, 40.0).done());
-    let bursts = Maker::new("bursts", "60 recordings at once every 40 minutes", (90, 90), seed + 2);
+    let bursts = Maker::new(
+        "bursts",
+        "60 recordings at once every 40 minutes",
+        (90, 90),
+        seed + 2,
+    );
     traces.push(bursts.bursts(9, 40.0, 60, (15.0, 45.0)).done());
-    let mut long = Maker::new("long", "recordings of 8 to 40 minutes of work", (120, 120), seed + 3);
+    let mut long = Maker::new(
+        "long",
+        "recordings of 8 to 40 minutes of work",
+        (120, 120),
+        seed + 3,
+    );
     let mut at_ms = 0.0;
     for _ in 0..40 {
         at_ms += long.chance.exponential(540.0 * SECOND);
@@ -172,25 +195,54 @@ pub fn generate(seed: u64) -> Vec<Trace> {
         long.task(at_ms, work_ms);
     }
     traces.push(long.done());
-    let mut mixed = Maker::new("mixed", "mostly short, now and then very long; nodes of 40 to 300 s", (40, 300), seed + 4);
+    let mut mixed = Maker::new(
+        "mixed",
+        "mostly short, now and then very long; nodes of 40 to 300 s",
+        (40, 300),
+        seed + 4,
+    );
     let mut at_ms = 0.0;
     for _ in 0..400 {
         at_ms += mixed.chance.exponential(50.0 * SECOND);
         let rare = mixed.chance.unit() < 0.06;
-        let work_ms = if rare { mixed.chance.between(600.0, 1800.0) } else { mixed.chance.exponential(30.0) } * SECOND;
+        let work_ms = if rare {
+            mixed.chance.between(600.0, 1800.0)
+        } else {
+            mixed.chance.exponential(30.0)
+        } * SECOND;
         mixed.task(at_ms, work_ms);
     }
     traces.push(mixed.done());
-    let cold = Maker::new("cold", "30 recordings at once every 25 minutes; nodes of 300 s", (300, 300), seed + 5);
+    let cold = Maker::new(
+        "cold",
+        "30 recordings at once every 25 minutes; nodes of 300 s",
+        (300, 300),
+        seed + 5,
+    );
     traces.push(cold.bursts(12, 25.0, 30, (20.0, 60.0)).done());
-    let mut deaths = Maker::new("deaths", "independent arrivals; a node dies every 10 minutes", (40, 120), seed + 6)
-        .poisson(5.0, |_| 3.0, 60.0)
-        .done();
+    let mut deaths = Maker::new(
+        "deaths",
+        "independent arrivals; a node dies every 10 minutes",
+        (40, 120),
+        seed + 6,
+    )
+    .poisson(5.0, |_| 3.0, 60.0)
+    .done();
     deaths.deaths_ms = (1..30).map(|number| number * 600_000).collect();
     traces.push(deaths);
-    let trickle = Maker::new("trickle", "one recording every 8 minutes", (60, 60), seed + 7);
+    let trickle = Maker::new(
+        "trickle",
+        "one recording every 8 minutes",
+        (60, 60),
+        seed + 7,
+    );
     traces.push(trickle.poisson(8.0, |_| 0.1, 48.0).done());
-    let day = Maker::new("day", "a day: nothing at night, five workers' work at noon", (60, 180), seed + 8);
+    let day = Maker::new(
+        "day",
+        "a day: nothing at night, five workers' work at noon",
+        (60, 180),
+        seed + 8,
+    );
     let load = |hour: f64| 5.0 * ((hour - 6.0) / 14.0 * std::f64::consts::PI).sin().max(0.0);
     traces.push(day.poisson(24.0, load, 60.0).done());
     traces

@@ -106,7 +106,8 @@ impl World {
         while self.now_ms < patience_ms {
             self.step(scaler.notices_death_after_ms());
             scaler.act(self);
-            let over = self.arrivals.is_empty() && self.tasks.iter().all(|task| task.finished_ms.is_some());
+            let over = self.arrivals.is_empty()
+                && self.tasks.iter().all(|task| task.finished_ms.is_some());
             if over && self.pods.is_empty() {
                 return;
             }
@@ -149,7 +150,10 @@ impl World {
             self.queue.push_back(next);
         }
         let now_ms = self.now_ms;
-        let (due, later) = self.lost.drain(..).partition(|(when_ms, _)| *when_ms <= now_ms);
+        let (due, later) = self
+            .lost
+            .drain(..)
+            .partition(|(when_ms, _)| *when_ms <= now_ms);
         self.lost = later;
         let due: Vec<(i64, usize)> = due;
         for (_, task) in due {
@@ -160,7 +164,11 @@ impl World {
 
     /// A node goes, whoever chose the numbers.
     fn die(&mut self, notice_ms: i64) {
-        while self.deaths_ms.front().is_some_and(|when_ms| *when_ms <= self.now_ms) {
+        while self
+            .deaths_ms
+            .front()
+            .is_some_and(|when_ms| *when_ms <= self.now_ms)
+        {
             self.deaths_ms.pop_front();
             if !self.pods.is_empty() {
                 let pod = self.pods.remove(self.chance.below(self.pods.len()));
@@ -175,7 +183,9 @@ impl World {
     fn replica_set(&mut self) {
         let live = self.live().count() as i32;
         for _ in live..self.replicas {
-            let cold_ms = self.chance.between(self.cold_ms.0 as f64, self.cold_ms.1 as f64) as i64;
+            let cold_ms =
+                self.chance
+                    .between(self.cold_ms.0 as f64, self.cold_ms.1 as f64) as i64;
             self.pods_made += 1;
             self.pods.push(Pod {
                 number: self.pods_made,

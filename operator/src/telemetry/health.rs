@@ -59,9 +59,11 @@ impl Pulse {
 
 /// Answers for ever.
 pub async fn serve(address: SocketAddr, pulse: Pulse) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| anyhow::anyhow!("cannot listen on {address} for health and metrics: {error}; set --metrics-address"))?;
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot listen on {address} for health and metrics: {error}; set --metrics-address"
+        )
+    })?;
     tracing::info!(address = %listener.local_addr()?, "health and metrics");
     loop {
         let (stream, _) = match listener.accept().await {
@@ -92,15 +94,24 @@ fn answer(request: &Request<Incoming>, pulse: &Pulse) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
         "/livez" | "/healthz" => match pulse.stuck().as_slice() {
             [] => (StatusCode::OK, "ok\n".to_owned()),
-            stuck => (StatusCode::INTERNAL_SERVER_ERROR, format!("hanging: {}\n", stuck.join(", "))),
+            stuck => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("hanging: {}\n", stuck.join(", ")),
+            ),
         },
         "/readyz" if pulse.is_ready() => (StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         "/metrics" => match recorder() {
             Some(recorder) => (StatusCode::OK, recorder.render()),
-            None => (StatusCode::SERVICE_UNAVAILABLE, "metrics cannot be recorded\n".to_owned()),
+            None => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "metrics cannot be recorded\n".to_owned(),
+            ),
         },
-        _ => (StatusCode::NOT_FOUND, "/livez /readyz /metrics\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "/livez /readyz /metrics\n".to_owned(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

@@ -29,8 +29,11 @@ pub fn recorder() -> Option<&'static PrometheusHandle> {
 
 /// Logs to standard error; JSON, a line each, unless somebody reads them at a terminal.
 pub fn log(plain: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_client=warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_client=warn"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if plain {
         logs.init();
     } else {

@@ -37,28 +37,80 @@ pub const BUCKETS: &[f64] = &[
 pub(super) fn describe() {
     describe_gauge!(QUEUE_DEPTH, "Tasks that wait, by queue.");
     describe_gauge!(QUEUE_IN_FLIGHT, "Tasks that run, by queue.");
-    describe_gauge!(QUEUE_WORK_SECONDS, Unit::Seconds, "Waiting work in time of one worker.");
-    describe_gauge!(QUEUE_OLDEST_WAIT_SECONDS, Unit::Seconds, "How long the oldest task has waited.");
+    describe_gauge!(
+        QUEUE_WORK_SECONDS,
+        Unit::Seconds,
+        "Waiting work in time of one worker."
+    );
+    describe_gauge!(
+        QUEUE_OLDEST_WAIT_SECONDS,
+        Unit::Seconds,
+        "How long the oldest task has waited."
+    );
     describe_gauge!(QUEUE_READABLE, "1 while the queue can be read.");
     describe_gauge!(DESIRED_REPLICAS, "Workers that a pool is to have.");
     describe_gauge!(READY_REPLICAS, "Workers of a pool that are ready.");
     describe_gauge!(BUSY_WORKERS, "Workers of a pool that have tasks.");
-    describe_gauge!(DRAINING_WORKERS, "Workers of a pool that get no tasks any more.");
-    describe_counter!(SCALE_DECISIONS, "Decisions that changed the number or the reason, by reason.");
-    describe_histogram!(SCALE_LATENCY_SECONDS, Unit::Seconds, "From the look at the queue that asked for more to the written number.");
-    describe_histogram!(TICK_LATENESS_SECONDS, Unit::Seconds, "How late a look at the queue began.");
-    describe_gauge!(LAST_TICK, Unit::Seconds, "When the queues were last looked at with success.");
-    describe_counter!(BUSY_KILLS, "Busy workers that the operator's own scaling ended. Must stay 0.");
-    describe_counter!(UNCHOSEN_DELETIONS, "Pods that went down in the place of the chosen ones.");
-    describe_counter!(EXPIRED_WORKERS, "Workers whose pod was gone or ended, and whose tasks were put back at once.");
+    describe_gauge!(
+        DRAINING_WORKERS,
+        "Workers of a pool that get no tasks any more."
+    );
+    describe_counter!(
+        SCALE_DECISIONS,
+        "Decisions that changed the number or the reason, by reason."
+    );
+    describe_histogram!(
+        SCALE_LATENCY_SECONDS,
+        Unit::Seconds,
+        "From the look at the queue that asked for more to the written number."
+    );
+    describe_histogram!(
+        TICK_LATENESS_SECONDS,
+        Unit::Seconds,
+        "How late a look at the queue began."
+    );
+    describe_gauge!(
+        LAST_TICK,
+        Unit::Seconds,
+        "When the queues were last looked at with success."
+    );
+    describe_counter!(
+        BUSY_KILLS,
+        "Busy workers that the operator's own scaling ended. Must stay 0."
+    );
+    describe_counter!(
+        UNCHOSEN_DELETIONS,
+        "Pods that went down in the place of the chosen ones."
+    );
+    describe_counter!(
+        EXPIRED_WORKERS,
+        "Workers whose pod was gone or ended, and whose tasks were put back at once."
+    );
     describe_counter!(REAPED, "What the operator's reaper did, by kind.");
-    describe_gauge!(COLD_START_SECONDS, Unit::Seconds, "The usual time from a pod's creation to its readiness.");
-    describe_histogram!(RECONCILE_SECONDS, Unit::Seconds, "How long a pass over one object took, by kind.");
+    describe_gauge!(
+        COLD_START_SECONDS,
+        Unit::Seconds,
+        "The usual time from a pod's creation to its readiness."
+    );
+    describe_histogram!(
+        RECONCILE_SECONDS,
+        Unit::Seconds,
+        "How long a pass over one object took, by kind."
+    );
     describe_counter!(RECONCILE_ERRORS, "Passes that failed, by kind and step.");
     describe_gauge!(JOBS, "Jobs by state.");
     describe_counter!(STATUS_WRITES, "Statuses written, by kind.");
-    describe_counter!(APISERVER_REQUESTS, "Requests to the API server, by verb, resource and code.");
-    describe_counter!(APISERVER_TIMEOUTS, "Calls to the API server that took too long.");
-    describe_counter!(LEDGER_REQUESTS, "Requests to the transcription API, by deed and code.");
+    describe_counter!(
+        APISERVER_REQUESTS,
+        "Requests to the API server, by verb, resource and code."
+    );
+    describe_counter!(
+        APISERVER_TIMEOUTS,
+        "Calls to the API server that took too long."
+    );
+    describe_counter!(
+        LEDGER_REQUESTS,
+        "Requests to the transcription API, by deed and code."
+    );
     describe_gauge!(IS_LEADER, "1 in the process that leads.");
 }
