@@ -241,7 +241,8 @@ impl<T> Batch<T> {
         before: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<Vec<Said<T>>, Error> {
         let mut said = self.finished();
-        if !self.plan.fixed && !said.is_empty() {
+        // Also rows that were forgotten: nobody would stop them at the last position.
+        if !self.plan.fixed && self.working() < self.rows.len() {
             self.close_gaps()?;
             self.rules = self.rules(model)?;
         }
