@@ -1,12 +1,14 @@
 //! Which instructions the processor has. Work is written once and compiled for each kind; [`Isa::run`] picks the one.
 
+use std::sync::OnceLock;
+
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Eight, Sixteen};
 use super::lanes::{Lanes, Plain};
 
 /// A kind of vector instructions that this processor has: nobody outside can make one that it has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Isa(Kind);
+pub struct Isa(Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -24,13 +26,29 @@ pub(crate) trait Work {
 }
 
 impl Isa {
-    /// The widest that is here.
-    pub(crate) fn detect() -> Self {
-        Self::all()[0]
+    /// The widest that is here; `WTT_ISA=avx512|avx2|plain` takes another one, for comparisons.
+    pub fn detect() -> Self {
+        static HERE: OnceLock<Isa> = OnceLock::new();
+        *HERE.get_or_init(|| {
+            let wanted = std::env::var("WTT_ISA").unwrap_or_default();
+            let all = Self::all();
+            let found = all.iter().find(|isa| isa.name() == wanted);
+            *found.unwrap_or(&all[0])
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            Kind::Plain => "plain",
+        }
     }
 
     /// All that are here, the widest first; the last one is everywhere.
-    pub(crate) fn all() -> Vec<Self> {
+    pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
@@ -103,3 +121,24 @@ fn avx512<W: Work>(work: W) -> W::Out {
 fn avx2<W: Work>(work: W) -> W::Out {
     work.run::<Eight>()
 }
+
+/// Makes a function that runs `$body` compiled for the processor at hand: plain loops in it become vectors of the full width. `$body` and what it
+/// calls must be `#[inline(always)]`.
+macro_rules! for_each_isa {
+    ($(#[$about:meta])* $vis:vis fn $name:ident = $body:ident ($($arg:ident: $kind:ty),* $(,)?)) => {
+        $(#[$about])*
+        $vis fn $name(isa: $crate::cpu::Isa, $($arg: $kind),*) {
+            struct Arguments<T>(T);
+            impl $crate::cpu::Work for Arguments<($($kind,)*)> {
+                type Out = ();
+                #[inline(always)]
+                fn run<V: $crate::cpu::Lanes>(self) {
+                    let ($($arg,)*) = self.0;
+                    $body($($arg),*)
+                }
+            }
+            isa.run(Arguments(($($arg,)*)))
+        }
+    };
+}
+pub(crate) use for_each_isa;

@@ -1,8 +1,8 @@
 //! Kernels of our own for networks on the CPU: vectors of float32 (`lanes`), sums of weighted rows (`rows`), convolutions made of them
 //! (`convolution`), a Fourier transform of many columns at once (`fourier`) and elementwise functions (`functions`). They work on plain
-//! slices.
+//! slices. `peak` measures what the processor could do at most.
 //!
-//! They know no network, no `tch` and no threads: a caller runs one piece of work on one thread, and what else runs beside it
+//! They know no network, no `tch` and, but for `peak`, no threads: a caller runs one piece of work on one thread, and what else runs beside it
 //! changes no bit of the result.
 
 pub(crate) mod aligned;
@@ -11,9 +11,11 @@ pub(crate) mod fourier;
 pub(crate) mod functions;
 mod isa;
 mod lanes;
+pub(crate) mod peak;
 pub(crate) mod rows;
 
-pub(crate) use isa::{Isa, Work};
+pub use isa::Isa;
+pub(crate) use isa::{Work, for_each_isa};
 pub(crate) use lanes::Lanes;
 
 #[cfg(test)]

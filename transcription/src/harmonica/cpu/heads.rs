@@ -4,11 +4,14 @@
 use super::super::config::{CHUNK, KEPT, MARGIN, PITCHES};
 use super::layers::{Packed, Weights, starts};
 use super::planes::{Planes, ROW};
-use super::simd::{Isa, for_each_isa};
 use super::tile::Offsets;
+use crate::cpu::{Isa, for_each_isa};
 
 /// Pitches, filled up to whole vectors.
 pub(crate) const LANES: usize = 96;
+
+/// Frames that each direction walks over: nobody asks for states behind the kept frames.
+const STEPS: usize = MARGIN + KEPT;
 
 /// One direction of a head's LSTM.
 struct Direction {
@@ -104,12 +107,22 @@ impl Head {
         }
     }
 
+    /// Multiply-adds of both directions' gates.
+    pub(crate) fn products(&self) -> usize {
+        [&self.forward, &self.backward]
+            .map(|direction| {
+                let tiles = STEPS * starts(LANES, direction.gates.shape.columns).count();
+                direction.gates.products(tiles, self.channels + self.hidden)
+            })
+            .iter()
+            .sum()
+    }
+
     /// The probabilities of the kept frames, `[KEPT][PITCHES]`.
     pub(crate) fn run(&self, isa: Isa, room: &mut Room, map: &mut [f32]) {
         room.logits.fill(self.bias);
-        // Nobody asks for states behind the kept frames, so neither direction goes further than their far end.
-        self.walk(isa, &self.forward, room, 0..MARGIN + KEPT, false);
-        self.walk(isa, &self.backward, room, MARGIN..CHUNK, true);
+        self.walk(isa, &self.forward, room, 0..STEPS, false);
+        self.walk(isa, &self.backward, room, CHUNK - STEPS..CHUNK, true);
         for (logits, map) in room
             .logits
             .chunks_exact(LANES)

@@ -1,10 +1,12 @@
 //! The network's layers on planes: convolutions, the step from bins to semitones, harmonic layers, and the two kinds of block made of them.
 //! Every sum over inputs goes through [`tile`]; what differs is the list of offsets.
 
+use std::ops::Range;
+
 use super::super::config::{CHUNK, HARMONIC_SHIFTS};
 use super::planes::{Affine, Planes, ROW, activate, add_and_activate, norm, skip};
-use super::simd::Isa;
 use super::tile::{Offsets, Shape, shape, tile};
+use crate::cpu::Isa;
 
 /// Weights by name, as the converted file has them.
 pub(crate) type Weights<'a> = dyn Fn(&str) -> Vec<f32> + 'a;
@@ -40,6 +42,11 @@ impl Packed {
             weights: packed,
             bias,
         }
+    }
+
+    /// Multiply-adds of as many tiles, each over so many taps: those that are done, with what a last tile does again.
+    pub(crate) fn products(&self, tiles: usize, taps: usize) -> usize {
+        tiles * self.shape.columns * self.outputs * taps
     }
 
     /// All outputs at the tile's places, from the taps `from..from + offsets.len()`.
@@ -92,6 +99,11 @@ impl Conv {
             inputs,
             kernel,
         }
+    }
+
+    fn products(&self, rows: usize) -> usize {
+        let tiles = starts(rows * ROW, self.packed.shape.columns).count();
+        self.packed.products(tiles, self.packed.taps)
     }
 
     /// Raw sums of all rows, `[output][rows][ROW]`.
@@ -191,6 +203,10 @@ impl Residual {
         }
     }
 
+    pub(crate) fn products(&self, rows: usize) -> usize {
+        self.convs.iter().map(|conv| conv.products(rows)).sum()
+    }
+
     /// In place; `inner` and `sums` are room to work in.
     pub(crate) fn run(&self, isa: Isa, x: &mut Planes, inner: &mut Planes, sums: &mut [f32]) {
         self.inside(isa, x, inner, sums);
@@ -246,6 +262,11 @@ impl Down {
         }
     }
 
+    pub(crate) fn products(&self, rows: usize) -> usize {
+        let tiles = rows * starts(ROW, self.packed.shape.columns).count();
+        self.packed.products(tiles, self.packed.taps)
+    }
+
     pub(crate) fn run(&self, isa: Isa, x: &Planes, to: &mut Planes) {
         let offsets: Vec<i32> = (0..self.inputs)
             .flat_map(|channel| (0..3).map(move |row| (channel, row)))
@@ -288,6 +309,14 @@ impl Harmonic {
         }
     }
 
+    pub(crate) fn products(&self, rows: usize) -> usize {
+        let columns = self.packed.shape.columns;
+        starts(rows * ROW, columns)
+            .map(|at| shifts(at, columns, rows).len() * self.channels)
+            .map(|taps| self.packed.products(1, taps))
+            .sum()
+    }
+
     pub(crate) fn run(&self, isa: Isa, x: &mut Planes, sums: &mut [f32]) {
         let offsets: Vec<i32> = HARMONIC_SHIFTS
             .iter()
@@ -298,23 +327,14 @@ impl Harmonic {
         let places = x.rows * ROW;
         let columns = self.packed.shape.columns;
         for at in starts(places, columns) {
-            // Shifts that lead every row of this tile past the plane would only add zeros; the rest are neighbours in the list.
-            let (first, last) = ((at / ROW) as i64, ((at + columns - 1) / ROW) as i64);
-            let from = HARMONIC_SHIFTS
-                .iter()
-                .position(|shift| last + shift >= 0)
-                .unwrap_or(0);
-            let until = HARMONIC_SHIFTS
-                .iter()
-                .rposition(|shift| first + shift < x.rows as i64)
-                .map_or(from, |at| at + 1);
-            let part = all.part(from * self.channels..until * self.channels);
+            let shifts = shifts(at, columns, x.rows);
+            let part = all.part(shifts.start * self.channels..shifts.end * self.channels);
             self.packed.run(
                 isa,
                 &x.numbers,
                 x.start(0) + at,
                 &part,
-                from * self.channels,
+                shifts.start * self.channels,
                 sums,
                 at,
                 places,
@@ -324,6 +344,21 @@ impl Harmonic {
             add_and_activate(isa, sums, norm, x.plane_mut(channel));
         });
     }
+}
+
+/// The harmonic shifts that a tile at this place of `rows` rows needs: those that lead every row of it past the plane would only add zeros. The rest are
+/// neighbours in the list.
+fn shifts(at: usize, columns: usize, rows: usize) -> Range<usize> {
+    let (first, last) = ((at / ROW) as i64, ((at + columns - 1) / ROW) as i64);
+    let from = HARMONIC_SHIFTS
+        .iter()
+        .position(|shift| last + shift >= 0)
+        .unwrap_or(0);
+    let until = HARMONIC_SHIFTS
+        .iter()
+        .rposition(|shift| first + shift < rows as i64)
+        .map_or(from, |at| at + 1);
+    from..until
 }
 
 /// Lays a chunk's spectrum, `[bins][CHUNK]`, into the one plane of `to`.

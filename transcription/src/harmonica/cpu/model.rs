@@ -7,7 +7,7 @@ use super::super::config::{BINS, HEADS, KEPT, PITCHES, Size};
 use super::heads::{Head, Room};
 use super::layers::{Down, Harmonic, Residual, Weights, lay};
 use super::planes::{Planes, ROW};
-use super::simd::Isa;
+use crate::cpu::Isa;
 
 /// Numbers in a chunk's maps.
 const MAPS: usize = HEADS.len() * KEPT * PITCHES;
@@ -92,6 +92,17 @@ impl Model {
                 .collect(),
             desks: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Multiply-adds that the layers do for one chunk (norms and what is done to single numbers are not counted): for benchmarks.
+    pub fn products(&self) -> usize {
+        let front: usize = self.front.iter().map(|part| part.products(BINS)).sum();
+        let trunk = self.trunk.iter();
+        let trunk: usize = trunk
+            .map(|(harmonic, residual)| harmonic.products(PITCHES) + residual.products(PITCHES))
+            .sum();
+        let heads: usize = self.heads.iter().map(Head::products).sum();
+        self.stem.products(BINS) + front + self.down.products(PITCHES) + trunk + heads
     }
 
     /// The maps of a batch, `[chunk][head][KEPT][PITCHES]`. Each chunk is one thread's alone.
@@ -188,6 +199,26 @@ impl Model {
         room.fill(isa, trunk);
         for (head, map) in self.heads.iter().zip(maps.chunks_exact_mut(KEPT * PITCHES)) {
             head.run(isa, room, map);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harmonica::config::{CHUNK, SIZES};
+    use crate::harmonica::cpu::tile::counted;
+
+    #[test]
+    fn the_products_are_those_that_the_tiles_do() {
+        let shapes: std::collections::HashMap<_, _> = SIZES[0].tensors().into_iter().collect();
+        for isa in Isa::all() {
+            let model = Model::new(isa, &SIZES[0], 1, &|name| {
+                vec![0.01; shapes[name].iter().product()]
+            });
+            counted::take();
+            model.stages(&[0.5; BINS * CHUNK]);
+            assert_eq!(counted::take(), model.products(), "{isa:?}");
         }
     }
 }

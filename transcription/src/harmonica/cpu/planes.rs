@@ -4,7 +4,7 @@
 //! it look past the plane. A shift in pitch or time is then nothing but an offset, whatever the place.
 
 use super::super::config::CHUNK;
-use super::simd::for_each_isa;
+use crate::cpu::for_each_isa;
 
 /// Numbers from one row to the next.
 pub(crate) const ROW: usize = 160;
@@ -165,7 +165,7 @@ fn skip_body(from: &[f32], skip: Affine, to: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harmonica::cpu::simd::Isa;
+    use crate::cpu::Isa;
 
     #[test]
     fn a_norm_sees_the_frames_alone_and_survives_a_large_mean() {

@@ -2,11 +2,9 @@
 //!
 //! * [`tile`]: sums of shifted inputs, `y[m][n] = bias[m] + sum over taps of weight[tap][m] * x[offset[tap] + n]`. Convolutions, harmonic
 //!   layers and LSTM gates are all of this shape; they differ in their offsets alone.
-//! * [`dots`]: a group of kernels against frames of a signal that overlap, `y[f][k] = sum over taps of kernel[tap][k] * x[f * hop + tap]`.
+//! * [`dots`]: a group of kernels against frames of a signal that overlap, `y[f][k] = sum over taps of kernel[tap][k] * x[f * HOP + start + tap]`.
 
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Isa, Portable, Simd};
+use crate::cpu::{Isa, Lanes, Work};
 
 /// Kernels of one group of [`dots`].
 pub(crate) const GROUP: usize = 16;
@@ -24,16 +22,25 @@ pub(crate) struct Shape {
 /// The best tile for so many outputs (a multiple of four): as many sums as fit into the registers, and few loads for each.
 pub(crate) fn shape(isa: Isa, outputs: usize) -> Shape {
     assert_eq!(outputs % 4, 0, "channels come in fours");
-    let (rows, columns) = match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if outputs.is_multiple_of(8) => (8, 48),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => (4, 96),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => (4, 24),
-        Isa::Portable => (4, 8),
-    };
-    Shape { rows, columns }
+    isa.run(ShapeFor(outputs))
+}
+
+struct ShapeFor(usize);
+
+impl Work for ShapeFor {
+    type Out = Shape;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Shape {
+        let (rows, vectors) = match V::LANES {
+            16 if self.0.is_multiple_of(8) => (8, 3),
+            16 => (4, 6),
+            8 => (4, 3),
+            _ => (4, 2),
+        };
+        let columns = vectors * V::LANES;
+        Shape { rows, columns }
+    }
 }
 
 /// One tile. `shape` must be the one that [`shape`] gave for this `isa`.
@@ -43,7 +50,6 @@ pub(crate) fn shape(isa: Isa, outputs: usize) -> Shape {
     clippy::too_many_arguments,
     reason = "one call a tile: a struct would be built millions of times"
 )]
-#[expect(unsafe_code, reason = "the loops below are checked here, once a tile")]
 pub(crate) fn tile(
     isa: Isa,
     shape: Shape,
@@ -67,24 +73,58 @@ pub(crate) fn tile(
         y.len() >= (rows - 1) * stride + columns,
         "outputs of a tile"
     );
-    // SAFETY: every offset lies between the lowest and the highest, so all reads lie in `x`; the other lengths were checked above;
-    // the variant's instructions are there because `Isa` says so.
-    unsafe {
-        let x = x.as_ptr().add(at);
-        let (list, weights, bias, y) = (
-            offsets.list,
-            weights.as_ptr(),
-            bias.as_ptr(),
-            y.as_mut_ptr(),
-        );
-        match (isa, rows) {
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512, 8) => tile_8_512(x, list, weights, bias, y, stride),
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512, _) => tile_4_512(x, list, weights, bias, y, stride),
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, _) => tile_4_256(x, list, weights, bias, y, stride),
-            (Isa::Portable, _) => sums::<Portable, 4, 2>(x, list, weights, bias, y, stride),
+    #[cfg(test)]
+    counted::add(rows * columns * offsets.list.len());
+    isa.run(Tile {
+        shape,
+        x,
+        at,
+        offsets: offsets.list,
+        weights,
+        bias,
+        y,
+        stride,
+    });
+}
+
+/// Multiply-adds that this thread's tiles did.
+#[cfg(test)]
+pub(crate) mod counted {
+    use std::cell::Cell;
+
+    thread_local!(static DONE: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn add(products: usize) {
+        DONE.set(DONE.get() + products);
+    }
+
+    pub(crate) fn take() -> usize {
+        DONE.replace(0)
+    }
+}
+
+/// A tile whose bounds [`tile`] has checked.
+struct Tile<'a> {
+    shape: Shape,
+    x: &'a [f32],
+    at: usize,
+    offsets: &'a [i32],
+    weights: &'a [f32],
+    bias: &'a [f32],
+    y: &'a mut [f32],
+    stride: usize,
+}
+
+impl Work for Tile<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        match (V::LANES, self.shape.rows) {
+            (16, 8) => self.sums::<V, 8, 3>(),
+            (16, _) => self.sums::<V, 4, 6>(),
+            (8, _) => self.sums::<V, 4, 3>(),
+            _ => self.sums::<V, 4, 2>(),
         }
     }
 }
@@ -116,201 +156,136 @@ impl<'a> Offsets<'a> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "called by `tile`, which checked everything")]
-#[target_feature(enable = "avx512f")]
-unsafe fn tile_8_512(
-    x: *const f32,
-    offsets: &[i32],
-    weights: *const f32,
-    bias: *const f32,
-    y: *mut f32,
-    stride: usize,
-) {
-    unsafe { sums::<Avx512, 8, 3>(x, offsets, weights, bias, y, stride) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "called by `tile`, which checked everything")]
-#[target_feature(enable = "avx512f")]
-unsafe fn tile_4_512(
-    x: *const f32,
-    offsets: &[i32],
-    weights: *const f32,
-    bias: *const f32,
-    y: *mut f32,
-    stride: usize,
-) {
-    unsafe { sums::<Avx512, 4, 6>(x, offsets, weights, bias, y, stride) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "called by `tile`, which checked everything")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn tile_4_256(
-    x: *const f32,
-    offsets: &[i32],
-    weights: *const f32,
-    bias: *const f32,
-    y: *mut f32,
-    stride: usize,
-) {
-    unsafe { sums::<Avx2, 4, 3>(x, offsets, weights, bias, y, stride) }
-}
-
-#[expect(unsafe_code, reason = "the inner loop; `tile` checks its bounds")]
-#[inline(always)]
-unsafe fn sums<S: Simd, const M: usize, const N: usize>(
-    x: *const f32,
-    offsets: &[i32],
-    weights: *const f32,
-    bias: *const f32,
-    y: *mut f32,
-    stride: usize,
-) {
-    unsafe {
-        let mut sums = [[S::splat(0.0); N]; M];
-        let mut weight = weights;
-        for offset in offsets {
-            let from = x.offset(*offset as isize);
-            let mut inputs = [S::splat(0.0); N];
-            for (n, input) in inputs.iter_mut().enumerate() {
-                *input = S::load(from.add(n * S::LANES));
-            }
-            for (m, row) in sums.iter_mut().enumerate() {
-                let factor = S::splat(*weight.add(m));
-                for (sum, input) in row.iter_mut().zip(inputs) {
-                    *sum = S::fma(factor, input, *sum);
+impl Tile<'_> {
+    #[expect(unsafe_code, reason = "the inner loop; `tile` checks its bounds")]
+    #[inline(always)]
+    fn sums<V: Lanes, const M: usize, const N: usize>(self) {
+        let (bias, y) = (self.bias.as_ptr(), self.y.as_mut_ptr());
+        let mut sums = [[V::splat(0.0); N]; M];
+        let mut weight = self.weights.as_ptr();
+        // SAFETY: `tile` saw that `M` rows of `N` vectors are this tile's shape, that all reads of inputs lie between the lowest and the
+        // highest offset and so in the plane, and that weights, biases and outputs are long enough.
+        unsafe {
+            let x = self.x.as_ptr().add(self.at);
+            for offset in self.offsets {
+                let from = x.offset(*offset as isize);
+                let mut inputs = [V::splat(0.0); N];
+                for (n, input) in inputs.iter_mut().enumerate() {
+                    *input = V::load(from.add(n * V::LANES));
                 }
-            }
-            weight = weight.add(M);
-        }
-        // Last, and so rounded once: where the inputs are tiny, each addition to a large bias would lose some of what a norm then magnifies.
-        let one = S::splat(1.0);
-        for (m, row) in sums.iter().enumerate() {
-            let bias = S::splat(*bias.add(m));
-            for (n, sum) in row.iter().enumerate() {
-                S::store(y.add(m * stride + n * S::LANES), S::fma(*sum, one, bias));
-            }
-        }
-    }
-}
-
-/// A group of kernels against `frames` frames: `y[f * GROUP + k]`. `kernels` has [`GROUP`] numbers a tap.
-#[expect(unsafe_code, reason = "the loops below are checked here, once a group")]
-pub(crate) fn dots(isa: Isa, x: &[f32], hop: usize, frames: usize, kernels: &[f32], y: &mut [f32]) {
-    let taps = kernels.len() / GROUP;
-    assert!(frames == 0 || x.len() >= (frames - 1) * hop + taps);
-    assert!(y.len() >= frames * GROUP);
-    let mut frame = 0;
-    while frame < frames {
-        let left = frames - frame;
-        // SAFETY: the frames from here on, `step` of them at most `left`, lie inside `x` and `y`, as was checked above; the
-        // variant's instructions are there because `Isa` says so.
-        let step = unsafe {
-            let (x, y) = (
-                x.as_ptr().add(frame * hop),
-                y.as_mut_ptr().add(frame * GROUP),
-            );
-            let kernels = kernels.as_ptr();
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => dots_512(x, hop, left, kernels, taps, y),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => dots_256(x, hop, left, kernels, taps, y),
-                Isa::Portable => several::<Portable, 2, 4>(x, hop, left, kernels, taps, y),
-            }
-        };
-        frame += step;
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "called by `dots`, which checked everything")]
-#[target_feature(enable = "avx512f")]
-unsafe fn dots_512(
-    x: *const f32,
-    hop: usize,
-    left: usize,
-    kernels: *const f32,
-    taps: usize,
-    y: *mut f32,
-) -> usize {
-    unsafe {
-        if left >= 26 {
-            return several::<Avx512, 26, 1>(x, hop, left, kernels, taps, y);
-        }
-        several::<Avx512, 6, 1>(x, hop, left, kernels, taps, y)
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "called by `dots`, which checked everything")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn dots_256(
-    x: *const f32,
-    hop: usize,
-    left: usize,
-    kernels: *const f32,
-    taps: usize,
-    y: *mut f32,
-) -> usize {
-    unsafe { several::<Avx2, 6, 2>(x, hop, left, kernels, taps, y) }
-}
-
-/// `F` frames, or one where fewer are left; `R` vectors make a group. Gives the frames done.
-#[expect(unsafe_code, reason = "the inner loop; `dots` checks its bounds")]
-#[inline(always)]
-unsafe fn several<S: Simd, const F: usize, const R: usize>(
-    x: *const f32,
-    hop: usize,
-    left: usize,
-    kernels: *const f32,
-    taps: usize,
-    y: *mut f32,
-) -> usize {
-    unsafe {
-        if left >= F {
-            frames::<S, F, R>(x, hop, kernels, taps, y);
-            F
-        } else {
-            frames::<S, 1, R>(x, hop, kernels, taps, y);
-            1
-        }
-    }
-}
-
-#[expect(unsafe_code, reason = "the inner loop; `dots` checks its bounds")]
-#[inline(always)]
-unsafe fn frames<S: Simd, const F: usize, const R: usize>(
-    x: *const f32,
-    hop: usize,
-    kernels: *const f32,
-    taps: usize,
-    y: *mut f32,
-) {
-    unsafe {
-        let mut whole = [[0f64; GROUP]; F];
-        let mut part = [[0f32; GROUP]; F];
-        let mut from = 0;
-        while from < taps {
-            let until = taps.min(from + RUN);
-            let mut sums = [[S::splat(0.0); R]; F];
-            for tap in from..until {
-                let mut kernel = [S::splat(0.0); R];
-                for (r, part) in kernel.iter_mut().enumerate() {
-                    *part = S::load(kernels.add(tap * GROUP + r * S::LANES));
-                }
-                for (f, sum) in sums.iter_mut().enumerate() {
-                    let sample = S::splat(*x.add(f * hop + tap));
-                    for (sum, part) in sum.iter_mut().zip(kernel) {
-                        *sum = S::fma(sample, part, *sum);
+                for (m, row) in sums.iter_mut().enumerate() {
+                    let factor = V::splat(*weight.add(m));
+                    for (sum, input) in row.iter_mut().zip(inputs) {
+                        *sum = factor.mul_add(input, *sum);
                     }
                 }
+                weight = weight.add(M);
+            }
+            // Last, and so rounded once: where the inputs are tiny, each addition to a large bias would lose some of what a norm then magnifies.
+            for (m, row) in sums.iter().enumerate() {
+                let bias = V::splat(*bias.add(m));
+                for (n, sum) in row.iter().enumerate() {
+                    sum.add(bias).store(y.add(m * self.stride + n * V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// A group of kernels against `frames` frames: `y[f * GROUP + k]`. `kernels` has [`GROUP`] numbers a tap, the first of them for sample `start` of a frame.
+pub(crate) fn dots<const HOP: usize>(
+    isa: Isa,
+    x: &[f32],
+    start: usize,
+    frames: usize,
+    kernels: &[f32],
+    y: &mut [f32],
+) {
+    let taps = kernels.len() / GROUP;
+    let mut frame = 0;
+    while frame < frames {
+        frame += isa.run(Dots::<HOP> {
+            x: &x[frame * HOP..],
+            start,
+            left: frames - frame,
+            kernels: &kernels[..taps * GROUP],
+            y: &mut y[frame * GROUP..],
+        });
+    }
+}
+
+/// Some of the frames that are left; says how many.
+struct Dots<'a, const HOP: usize> {
+    x: &'a [f32],
+    start: usize,
+    left: usize,
+    kernels: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl<const HOP: usize> Work for Dots<'_, HOP> {
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> usize {
+        match (V::LANES, self.left) {
+            (16, 26..) => self.frames::<V, 26, 1>(),
+            (16, 6..) => self.frames::<V, 6, 1>(),
+            (16, _) => self.frames::<V, 1, 1>(),
+            (8, 6..) => self.frames::<V, 6, 2>(),
+            (8, _) => self.frames::<V, 1, 2>(),
+            (_, 2..) => self.frames::<V, 2, 4>(),
+            _ => self.frames::<V, 1, 4>(),
+        }
+    }
+}
+
+impl<const HOP: usize> Dots<'_, HOP> {
+    /// `F` frames; `R` vectors make a group.
+    #[expect(
+        unsafe_code,
+        reason = "the inner loop; its bounds are checked before it"
+    )]
+    #[inline(always)]
+    fn frames<V: Lanes, const F: usize, const R: usize>(self) -> usize {
+        let Dots {
+            x,
+            start,
+            kernels,
+            y,
+            ..
+        } = self;
+        let taps = kernels.len() / GROUP;
+        assert_eq!(R * V::LANES, GROUP, "vectors of a group");
+        assert!(
+            x.len() >= (F - 1) * HOP + start + taps,
+            "samples of some frames"
+        );
+        assert!(y.len() >= F * GROUP, "room for some frames");
+        let mut whole = [[0f64; GROUP]; F];
+        let mut part = [[0f32; GROUP]; F];
+        let mut tap = start;
+        for kernels in kernels.chunks(RUN * GROUP) {
+            let mut sums = [[V::splat(0.0); R]; F];
+            for kernel in kernels.chunks_exact(GROUP) {
+                // SAFETY: a tap's kernel holds `R` vectors; the last frame's last tap lies in `x`, as was checked above.
+                unsafe {
+                    let mut vectors = [V::splat(0.0); R];
+                    for (r, vector) in vectors.iter_mut().enumerate() {
+                        *vector = V::load(kernel.as_ptr().add(r * V::LANES));
+                    }
+                    for (f, sum) in sums.iter_mut().enumerate() {
+                        let sample = V::splat(*x.get_unchecked(f * HOP + tap));
+                        for (sum, vector) in sum.iter_mut().zip(vectors) {
+                            *sum = sample.mul_add(vector, *sum);
+                        }
+                    }
+                }
+                tap += 1;
             }
             for (part, sum) in part.iter_mut().zip(&sums) {
                 for (r, sum) in sum.iter().enumerate() {
-                    S::store(part.as_mut_ptr().add(r * S::LANES), *sum);
+                    sum.write(part, r * V::LANES);
                 }
             }
             for (whole, part) in whole.iter_mut().zip(&part) {
@@ -318,12 +293,12 @@ unsafe fn frames<S: Simd, const F: usize, const R: usize>(
                     *whole += f64::from(*part);
                 }
             }
-            from = until;
         }
-        for (f, whole) in whole.iter().enumerate() {
-            for (k, whole) in whole.iter().enumerate() {
-                *y.add(f * GROUP + k) = *whole as f32;
+        for (y, whole) in y.chunks_exact_mut(GROUP).zip(&whole) {
+            for (y, whole) in y.iter_mut().zip(whole) {
+                *y = *whole as f32;
             }
         }
+        F
     }
 }

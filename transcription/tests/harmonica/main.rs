@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod odd;
 
 use std::path::PathBuf;
 
@@ -46,7 +48,7 @@ fn checkpoint() -> Vec<u8> {
     fs_err::read(common::fixture("harmonica").join("random-nano.pt")).unwrap()
 }
 
-fn weights() -> Vec<u8> {
+pub(crate) fn weights() -> Vec<u8> {
     convert_harmonica(&SIZES[0], &checkpoint()).unwrap()
 }
 
@@ -196,7 +198,7 @@ fn the_packages_maps_and_the_whole_way_give_its_notes() {
 }
 
 /// A WAV file of 16-bit samples, the same in every channel.
-fn wav(rate: u32, channels: u16, frames: usize, sample: impl Fn(f64) -> f64) -> Vec<u8> {
+pub(crate) fn wav(rate: u32, channels: u16, frames: usize, sample: impl Fn(f64) -> f64) -> Vec<u8> {
     let data: Vec<u8> = (0..frames)
         .flat_map(|at| {
             let value = (sample(at as f64 / f64::from(rate)) * 32_000.0) as i16;
