@@ -435,6 +435,18 @@ fn check_knows_the_packages_files_and_refuses_damage() {
     ] {
         assert!(check(bad).is_err());
     }
+    // Frames a second instead of ticks a quarter: four kinds there are, and minus 128, which has no positive byte, is never negated.
+    let counted = (0x80..=0xff_u8).filter(|frames| {
+        let mut timed = bytes.clone();
+        timed[12..14].copy_from_slice(&[*frames, 80]);
+        let checked = check(&timed);
+        if *frames == 0x80 {
+            let said = checked.as_ref().unwrap_err().to_string();
+            assert!(said.contains("its header names no ticks"), "{said}");
+        }
+        checked.is_ok()
+    });
+    assert_eq!(counted.count(), 4);
     // Damage of any kind is an answer, never a panic.
     let seed = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -89,6 +89,10 @@ fn whole_chunks(bytes: &[u8]) -> Result<usize, Error> {
             return Err(Error::Midi(format!("it has more than {MAX_TRACKS} tracks")));
         }
     }
+    // Minus 128 frames a second: the parser negates it, which no byte can hold.
+    if bytes.get(12) == Some(&0x80) {
+        return Err(Error::Midi("its header names no ticks".to_owned()));
+    }
     let named = bytes
         .get(10..12)
         .map_or(0, |two| usize::from(u16::from_be_bytes([two[0], two[1]])));
