@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod engine;
 
 use std::path::PathBuf;
 
@@ -121,8 +123,9 @@ fn every_stage_is_the_ports() {
                 same_spectrum(&frames[..passage.frames * 512], theirs);
                 frames[..theirs.len()].copy_from_slice(theirs);
             }
-            // From the port's own frames the rest is the same to the last digits; else it begins with their rounding.
-            let (near, far) = if own.is_some() { (1e-5, 1e-4) } else { (5e-3, 5e-2) };
+            // From the port's own frames the rest is the same to the last digits (scores are up to some tens); else it begins with their
+            // rounding.
+            let (near, far) = if own.is_some() { (1e-5, 3e-4) } else { (5e-3, 5e-2) };
             let encoded = network.encode(&frames).unwrap();
             let off = gap(&encoded, &expected(&format!("encoder_{index}")));
             assert!(off < near, "encoder of segment {index}: {off}");
@@ -351,7 +354,7 @@ fn magenta_is_what_a_second_computation_gives() {
             rows.flatten().copied().collect()
         };
         let off = gap(&every(&frames, 512), &oracle(&format!("frames_{index}")));
-        assert!(off < 1e-3, "frames of segment {index}: {off}");
+        assert!(off < 1e-4, "frames of segment {index}: {off}");
         let off = gap(&every(&encoded, width), &oracle(&format!("encoder_{index}")));
         assert!(off < 1e-4, "encoder of segment {index}: {off}");
     }
