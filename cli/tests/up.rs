@@ -1,5 +1,5 @@
-//! `wtt up` as a person runs it: the real program, its real children, killed in every way there is. What becomes of
-//! recordings is tested elsewhere; here no model is installed.
+//! `wtt up` as a person runs it: the real program, its real children, killed in every way there is. But for the last test no
+//! model is installed here.
 #![expect(
     clippy::unwrap_used,
     reason = "in tests a failure is the message; clippy.toml exempts only test functions"
@@ -54,7 +54,11 @@ fn command(data_dir: &Path, workers: u32) -> Command {
 
 impl Up {
     fn start(data_dir: &Path, workers: u32) -> Self {
-        let mut process = command(data_dir, workers).spawn().unwrap();
+        Self::of(command(data_dir, workers))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let url = lines.find_map(|line| line.ok()?.split("ready at ").nth(1).map(str::to_owned));
         let Some(url) = url else {
@@ -294,4 +298,48 @@ async fn workers_alone_are_replaced_taken_out_of_redis_and_end_with_sigterm() {
     let all = processes();
     assert!(left.iter().all(|pid| !all.contains_key(pid)));
     assert!(known().await.is_empty(), "workers are left in Redis");
+}
+
+/// The networks of Harmonica come without a licence, so nobody is made to fetch them: those that are here are tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_sent_with_a_model_gives_the_file_that_the_command_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../transcription/tests/fixtures/piano/audio.flac");
+    let mut up = command(dir.path(), 1);
+    // The installed ones.
+    up.env_remove("WTT_MODELS_DIR");
+    let up = Up::of(up);
+    let listed = wtt()
+        .args(["models", "list", "--json"])
+        .output()
+        .unwrap()
+        .stdout;
+    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+    for model in ["basic-pitch", "harmonica:nano", "harmonica:small"] {
+        let is_here =
+            |entry: &serde_json::Value| entry["name"] == model && entry["installed"] == true;
+        if model != "basic-pitch" && !listed.as_array().unwrap().iter().any(is_here) {
+            eprintln!("{model} is not installed here, and left out");
+            continue;
+        }
+        let made = |how: &str, arguments: &[&str]| {
+            let file = dir.path().join(format!("{how}.mid"));
+            let done = wtt()
+                .arg(how)
+                .arg(&recording)
+                .args(["--model", model, "--force", "-o"])
+                .arg(&file)
+                .args(arguments)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(done.status.success(), "{model}: wtt {how}: {said}");
+            std::fs::read(file).unwrap()
+        };
+        let sent = made("submit", &["--server", &up.url]);
+        let alone = made("transcribe", &["--threads", "1"]);
+        assert!(sent.len() > 200, "{model}: {} bytes", sent.len());
+        assert!(sent == alone, "{model}: the files differ");
+    }
 }
