@@ -10,15 +10,19 @@ use crate::Error;
 pub struct FrontEnd {
     profile: Profile,
     device: Device,
-    /// Hann, periodic.
+    /// Hann, periodic; that of `seed` is rounded to float32, as its library has it.
     window: Tensor,
     mel: Tensor,
 }
 
 impl FrontEnd {
     pub fn new(profile: Profile, device: Device) -> Result<Self, Error> {
-        let options = (Kind::Float, Device::Cpu);
-        let window = Tensor::f_hann_window(WINDOW as i64, options)?.f_to_kind(Kind::Double)?;
+        let kind = match profile {
+            Profile::Seed => Kind::Float,
+            Profile::Magenta => Kind::Double,
+        };
+        let window = Tensor::f_hann_window(WINDOW as i64, (kind, Device::Cpu))?;
+        let window = window.f_to_kind(Kind::Double)?;
         Ok(FrontEnd {
             profile,
             device,
