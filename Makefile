@@ -17,7 +17,7 @@ NAME ?= dev
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-api bench-fair bench-precision eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-transkun bench-api bench-fair bench-precision eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz sim
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -126,6 +126,9 @@ bench-models: models ## time Basic Pitch beside the published package: make benc
 bench-harmonica: build ## time Harmonica beside the published package in both of its modes: make bench-harmonica SIZES="nano small"
 	@scripts/bench/harmonica.sh $(SIZES)
 
+bench-transkun: build ## time Transkun beside the published package: speed, memory, share of the processor (a quarter of an hour)
+	@scripts/bench/transkun.sh $(FILES)
+
 bench-fair: models ## one recording of an hour and fifty short ones in one worker: make bench-fair MODEL=basic-pitch LONG_SECONDS=3600 SHORT=50 SLOTS=51 (minutes)
 	@echo "bench-fair: cargo test --release -p worker --test worker -- --ignored --nocapture fairness"
 	@MODEL=$(MODEL) LONG_SECONDS=$(LONG_SECONDS) SHORT=$(SHORT) SLOTS=$(SLOTS) cargo test --release -p worker --test worker $(LOCKED) -- --ignored --nocapture fairness
@@ -142,6 +145,9 @@ model: ## look at every state of the queue protocol's model, faults included (mi
 
 fuzz: setup ## feed arbitrary input to every reader and route: make fuzz SECONDS=60 TARGETS="decode routes" (nightly toolchain; its first build is long)
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
+
+sim: setup ## our scaler beside KEDA's rule on recorded arrivals, in simulated time, and 10,000 workers taken away (seconds)
+	@cargo run --release --quiet -p operator --bin operator-sim $(LOCKED)
 
 clean: ## delete what was built (the cache with libtorch and the weights stays)
 	@echo "clean: cargo clean"

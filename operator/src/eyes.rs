@@ -18,7 +18,7 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// A look that takes longer has failed.
 const BOUND: Duration = Duration::from_secs(1);
 /// Hints come in swarms; one look serves them all.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(40);
 
 /// The last look at one queue.
 #[derive(Clone, Debug)]

@@ -409,6 +409,17 @@ fn a_lowered_upper_bound_needs_no_window() {
 }
 
 #[test]
+fn with_an_upper_bound_of_zero_the_last_one_goes_without_a_quiet_window() {
+    let seen = Observation {
+        demand: demand(0, 0, &[]),
+        fleet: fleet(1, 1, &[]),
+    };
+    let spec = Spec { max: 0, ..spec() };
+    let (history, now_ms) = after(61, &seen, &spec);
+    assert_eq!(decide(&seen, &spec, &history, now_ms).desired, 0);
+}
+
+#[test]
 fn manual_and_paused_are_obeyed_even_without_a_queue() {
     for demand in [None, demand(500, 60, &[])] {
         let seen = Observation {

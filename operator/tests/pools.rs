@@ -56,6 +56,11 @@ async fn from_zero_to_what_is_needed_in_one_step_and_back_without_a_busy_kill() 
         condition(&stage.pool_status("gpu"), "Ready") == "True/Serving"
     })
     .await;
+    until("and that the queue can be read", || {
+        condition(&stage.pool_status("gpu"), "QueueReachable") == "True/Readable"
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let before = stage.cluster.writes().len();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(

@@ -284,7 +284,7 @@ fn go_down(i: &Inputs, needed: i64) -> Found {
     }
     // The last one stays for the quiet window, whatever the other window says.
     if desired == 0 && i.quiet_ms < i.zero_delay_ms {
-        desired = 1.min(have);
+        desired = 1.min(have).min(i.max);
     }
     if desired == have && i.tasks() == 0 && have == 1 {
         let left_ms = (i.zero_delay_ms - i.quiet_ms).max(0);
