@@ -129,6 +129,9 @@ bench-harmonica: build ## time Harmonica beside the published package in both of
 bench-transkun: build ## time Transkun beside the published package: speed, memory, share of the processor (a quarter of an hour)
 	@scripts/bench/transkun.sh $(FILES)
 
+bench-transkun: build ## time Transkun beside the published package: speed, memory, share of the processor (a quarter of an hour)
+	@scripts/bench/transkun.sh $(FILES)
+
 bench-fair: models ## one recording of an hour and fifty short ones in one worker: make bench-fair MODEL=basic-pitch LONG_SECONDS=3600 SHORT=50 SLOTS=51 (minutes)
 	@echo "bench-fair: cargo test --release -p worker --test worker -- --ignored --nocapture fairness"
 	@MODEL=$(MODEL) LONG_SECONDS=$(LONG_SECONDS) SHORT=$(SHORT) SLOTS=$(SLOTS) cargo test --release -p worker --test worker $(LOCKED) -- --ignored --nocapture fairness

@@ -3,6 +3,7 @@
 
 mod bench;
 mod harmonica;
+mod transkun;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
     Harmonica(harmonica::Dump),
     /// Time Harmonica on the recordings whose paths come on standard input
     HarmonicaBench(harmonica::Bench),
+    /// Time Transkun on the recordings whose paths come on standard input
+    TranskunBench(transkun::Bench),
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -118,6 +121,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Harmonica(args) => return harmonica::dump(&args),
         Command::HarmonicaBench(args) => return harmonica::bench(&args),
+        Command::TranskunBench(args) => return transkun::bench(&args),
     }
     Ok(ExitCode::SUCCESS)
 }
