@@ -131,7 +131,7 @@ pub(crate) async fn replicas(world: &World, pool: &str) -> anyhow::Result<i32> {
             .iter()
             .any(|owner| owner.kind == "WorkerPool" && owner.name == pool);
         if owned {
-            return Ok(deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1));
+            return Ok(deployment.spec.replicas.unwrap_or(1));
         }
     }
     anyhow::bail!("pool {pool} owns no Deployment")

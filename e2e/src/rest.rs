@@ -112,8 +112,8 @@ impl Rest {
                 .lock()
                 .map_err(|_| anyhow::anyhow!("a case panicked"))?;
             match forward.as_mut() {
-                Some((port, child)) if child.try_wait()?.is_none() => Some(*port),
-                _ => None,
+                Some((port, child)) => child.try_wait()?.is_none().then_some(*port),
+                None => None,
             }
         };
         let port = match living {
