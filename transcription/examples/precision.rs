@@ -60,7 +60,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         table(&model.name, run);
     }
-    println!("equal: pitch and velocity the same, onset and offset to the millisecond; moved: pitch the same, onset within 50 ms");
+    println!(
+        "equal: pitch and velocity the same, onset and offset to the millisecond; moved: pitch the same, onset within 50 ms"
+    );
     Ok(())
 }
 
@@ -240,7 +242,11 @@ fn basic_pitch_notes(store: &Store, files: &[PathBuf]) -> Result<Vec<Vec<Heard>>
     files.iter().map(one).collect()
 }
 
-fn harmonica_notes(store: &Store, model: &str, files: &[PathBuf]) -> Result<Vec<Vec<Heard>>, Error> {
+fn harmonica_notes(
+    store: &Store,
+    model: &str,
+    files: &[PathBuf],
+) -> Result<Vec<Vec<Heard>>, Error> {
     let network = Harmonica::of_store(store, model, DeviceChoice::Cpu, 0, true)?;
     let one = |file: &PathBuf| {
         let maps = network.maps(&mut Chunks::new(recording(file)?), 1)?;

@@ -71,7 +71,10 @@ impl DeviceChoice {
 /// Whether GPU products of float32 may be shortened to TF32, in this whole process. Whoever wants it says so after opening the device.
 pub fn allow_tf32(allow: bool) {
     if !shim::allow_tf32(allow) || shim::tf32_allowed() != Some(allow) {
-        tracing::error!(allow, "libtorch does not let TF32 be switched; results may not be exact");
+        tracing::error!(
+            allow,
+            "libtorch does not let TF32 be switched; results may not be exact"
+        );
     }
     // NVIDIA's own libraries obey this over what libtorch asks of them.
     if !allow && std::env::var("NVIDIA_TF32_OVERRIDE").as_deref() == Ok("1") {
@@ -97,7 +100,9 @@ pub fn empty_cache(device: tch::Device) {
 
 fn meminfo() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
 }

@@ -38,7 +38,12 @@ pub struct Config {
     pub device: String,
 
     /// In what the networks compute: f32 reproduces the reference, tf32 and bf16 are quicker on a GPU and shift single notes.
-    #[arg(long, env = "WTT_PRECISION", default_value = "f32", value_name = "f32|tf32|bf16")]
+    #[arg(
+        long,
+        env = "WTT_PRECISION",
+        default_value = "f32",
+        value_name = "f32|tf32|bf16"
+    )]
     pub precision: String,
 
     /// Reproduce the reference packages, their quirks included, and compute each song in groups of its own, so that no bit of its

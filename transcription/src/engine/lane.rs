@@ -88,7 +88,7 @@ impl<N: Network> State<N> {
     }
 
     /// What a song may have prepared ahead. A song alone fills the network twice; many share that, but for a group each.
-    fn look_ahead(&self) -> usize {
+    pub(super) fn look_ahead(&self) -> usize {
         (2 * self.rows / self.slots.len().max(1))
             .max(N::GROUP)
             .max(LEAST_AHEAD)

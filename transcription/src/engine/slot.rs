@@ -68,6 +68,12 @@ impl<N: Network> Slot<N> {
         self.prepared = true;
     }
 
+    /// Whether its preparation has nothing to do: all of it is here, or as much as may be.
+    #[cfg(test)]
+    pub(super) fn is_full(&self, look_ahead: usize) -> bool {
+        self.prepared || self.ready.len() >= look_ahead
+    }
+
     pub(super) fn put_back(&mut self, rows: Rows<N>) {
         self.again.push_front(rows);
     }

@@ -6,7 +6,10 @@ use std::ffi::c_int;
 
 use tch::Device;
 
-#[expect(unsafe_code, reason = "the shim's functions are written beside this file, with these signatures")]
+#[expect(
+    unsafe_code,
+    reason = "the shim's functions are written beside this file, with these signatures"
+)]
 unsafe extern "C" {
     fn wtt_free_memory(index: c_int, free_bytes: *mut u64, cached_bytes: *mut u64) -> c_int;
     fn wtt_empty_cache() -> c_int;
@@ -19,7 +22,10 @@ unsafe extern "C" {
 pub(crate) fn free_on_gpu(index: usize) -> Option<u64> {
     let (mut free, mut cached) = (0, 0);
     let index = c_int::try_from(index).ok()?;
-    #[expect(unsafe_code, reason = "both pointers are to live numbers, written before the call returns")]
+    #[expect(
+        unsafe_code,
+        reason = "both pointers are to live numbers, written before the call returns"
+    )]
     let answer = unsafe { wtt_free_memory(index, &raw mut free, &raw mut cached) };
     (answer == 0).then(|| free.saturating_add(cached))
 }
@@ -41,7 +47,10 @@ pub(crate) fn allow_tf32(allow: bool) -> bool {
 /// As libtorch has it now.
 pub(crate) fn tf32_allowed() -> Option<bool> {
     let mut allowed = 0;
-    #[expect(unsafe_code, reason = "the pointer is to a live number, written before the call returns")]
+    #[expect(
+        unsafe_code,
+        reason = "the pointer is to a live number, written before the call returns"
+    )]
     let answer = unsafe { wtt_tf32_allowed(&raw mut allowed) };
     (answer == 0).then_some(allowed != 0)
 }

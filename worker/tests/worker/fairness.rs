@@ -64,7 +64,12 @@ async fn submit(stage: &Stage, id: &str, model: &str, seconds: u32) -> TaskId {
 type Steps = BTreeMap<String, Vec<(String, u64)>>;
 
 /// Looks at the tasks until those of `awaited` are done.
-async fn follow(stage: &Stage, ids: &[TaskId], awaited: &[TaskId], steps: &mut Steps) -> Vec<TaskSnapshot> {
+async fn follow(
+    stage: &Stage,
+    ids: &[TaskId],
+    awaited: &[TaskId],
+    steps: &mut Steps,
+) -> Vec<TaskSnapshot> {
     let end = Instant::now() + PATIENCE;
     loop {
         let found = stage.queue.snapshots(ids).await.unwrap();
@@ -171,14 +176,28 @@ async fn fairness_of_one_worker() {
         "steps seen meanwhile: {} of the long one (still running: {still_runs}), at least {fewest} of each short one",
         moved(&long)
     );
-    assert!(still_runs, "the long one was over too soon to say anything; make it longer");
+    assert!(
+        still_runs,
+        "the long one was over too soon to say anything; make it longer"
+    );
     assert!(moved(&long) >= 3 && fewest >= 1, "{steps:?}");
-    assert!(ratio <= MOST, "the long one costs the short ones {ratio:.2} times");
+    assert!(
+        ratio <= MOST,
+        "the long one costs the short ones {ratio:.2} times"
+    );
 
-    let last = follow(&stage, std::slice::from_ref(&long), std::slice::from_ref(&long), &mut steps).await;
+    let last = follow(
+        &stage,
+        std::slice::from_ref(&long),
+        std::slice::from_ref(&long),
+        &mut steps,
+    )
+    .await;
     let (mib, _) = peak_mib_and_cpu(pid);
     eprintln!("the long one: {:.1} s, peak {mib} MiB", p95_seconds(&last));
     let seen = &steps[long.as_str()];
-    let falls = seen.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 > pair[1].1);
+    let falls = seen
+        .windows(2)
+        .any(|pair| pair[0].0 == pair[1].0 && pair[0].1 > pair[1].1);
     assert!(!falls, "progress went backwards: {seen:?}");
 }

@@ -73,7 +73,12 @@ fn recordings() -> Vec<(&'static str, Vec<u8>, Outcome)> {
 pub(crate) fn wtt_worker(stage: &Stage, slots: u32) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wtt-worker"));
     command
-        .args(["--api-url", &stage.api.url, "--redis-url", &stage.redis.url()])
+        .args([
+            "--api-url",
+            &stage.api.url,
+            "--redis-url",
+            &stage.redis.url(),
+        ])
         .args(["--slots", &slots.to_string(), "--exit-with-parent", "true"])
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -199,10 +199,18 @@ async fn a_process_whose_device_breaks_ends_with_a_failure_and_the_next_one_does
     let report = stage.api.stored()[0].json("report");
     assert!(report["device_ms"].as_u64() <= report["busy_ms"].as_u64().map(|busy| busy + 1));
     let provenance = &stage.api.stored()[0].json("notes")["provenance"];
-    for (field, value) in [("device", "cpu"), ("precision", "f32"), ("profile", "default")] {
+    for (field, value) in [
+        ("device", "cpu"),
+        ("precision", "f32"),
+        ("profile", "default"),
+    ] {
         assert_eq!(provenance[field], value);
     }
-    assert!(provenance["model"]["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
+    assert!(
+        provenance["model"]["digest"]
+            .as_str()
+            .is_some_and(|digest| digest.starts_with("sha256:"))
+    );
     assert_eq!(provenance["version"], env!("CARGO_PKG_VERSION"));
     // The MIDI file carries the same as a text.
     let midi = &stage.api.stored()[0].parts["midi"].1;

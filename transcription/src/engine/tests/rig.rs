@@ -68,11 +68,7 @@ impl Network for Scripted {
 
     const GROUP: usize = 4;
 
-    fn run(
-        &mut self,
-        feed: &mut dyn Feed<u64>,
-        sink: &mut dyn Sink<u64>,
-    ) -> Result<(), Error> {
+    fn run(&mut self, feed: &mut dyn Feed<u64>, sink: &mut dyn Sink<u64>) -> Result<(), Error> {
         loop {
             let batch = feed.pull(6);
             if batch.is_empty() {
@@ -255,11 +251,16 @@ impl Rig {
         }
     }
 
-    /// Waits until each song of the first lane has all the rows ready that it may have, then lets the device begin.
+    /// Waits until each song has all the rows ready that it may have, then lets the device begin.
     pub(super) fn go(&mut self) {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
         for lane in &self.lanes {
-            while !lane.lock().slots.values().all(|slot| slot.ahead() > 0) {
+            let full = || {
+                let state = lane.lock();
+                let most = state.look_ahead();
+                state.slots.values().all(|slot| slot.is_full(most))
+            };
+            while !full() {
                 assert!(std::time::Instant::now() < end, "no rows within a minute");
                 std::thread::yield_now();
             }
