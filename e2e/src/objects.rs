@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crds::{TranscriptionJob, WorkerPool};
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -152,13 +152,4 @@ pub(crate) async fn replicas_become(
         })
     })
     .await
-}
-
-/// Changes the pool as `kubectl patch --type=merge` does.
-pub(crate) async fn patch_pool(world: &World, pool: &str, change: Value) -> anyhow::Result<()> {
-    let params = PatchParams::default();
-    pools(world)
-        .patch(pool, &params, &Patch::Merge(change))
-        .await?;
-    Ok(())
 }
