@@ -22,7 +22,7 @@ LENGTHS ?=
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
 
 setup: ## bring what is missing: Debian packages, libtorch (nothing to do: a moment, no network)
 	@scripts/setup.sh
@@ -125,9 +125,6 @@ bench-models: models ## time Basic Pitch beside the published package: make benc
 
 bench-harmonica: build ## time Harmonica beside the published package in both of its modes: make bench-harmonica SIZES="nano small"
 	@scripts/bench/harmonica.sh $(SIZES)
-
-bench-transkun: build ## time Transkun beside the published package: speed, memory, share of the processor (a quarter of an hour)
-	@scripts/bench/transkun.sh $(FILES)
 
 bench-transkun: build ## time Transkun beside the published package: speed, memory, share of the processor (a quarter of an hour)
 	@scripts/bench/transkun.sh $(FILES)

@@ -45,7 +45,7 @@ start etcd "$bin/etcd" --data-dir "$state/etcd" --listen-client-urls http://127.
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync --log-level warn
 start containerd "$bin/containerd" -c "$state/containerd.toml"
 start_apiserver
-wait_for 90 "the API server" "$bin/kubectl" get --raw /readyz
+wait_for 180 "the API server" "$bin/kubectl" get --raw /readyz
 start controllers "$bin/kube-controller-manager" --kubeconfig "$state/controllers.kubeconfig" --service-account-private-key-file "$state/pki/sa.key" \
     --root-ca-file "$state/pki/ca.crt" --use-service-account-credentials --cluster-cidr "$pod_net" --service-cluster-ip-range "$service_net" \
     --bind-address 127.0.0.1 --leader-elect=false
@@ -57,7 +57,7 @@ start kubelet "$bin/kubelet" --config "$state/kubelet.yaml" --kubeconfig "$state
 start proxy "$bin/kube-proxy" --kubeconfig "$state/proxy.kubeconfig" --proxy-mode iptables --cluster-cidr "$pod_net" --hostname-override "$name" --conntrack-max-per-core 0
 start dns "$bin/coredns" -conf "$state/Corefile"
 "$bin/kubectl" apply -f "$state/users.yaml" >/dev/null
-wait_for 90 "the node" bash -c "'$bin/kubectl' get node '$name' | grep -q ' Ready'"
+wait_for 180 "the node" bash -c "'$bin/kubectl' get node '$name' | grep -q ' Ready'"
 # As long as it is not there pods are refused.
 wait_for 30 "the default service account" "$bin/kubectl" get serviceaccount default
 "$bin/kubectl" get node -o wide
