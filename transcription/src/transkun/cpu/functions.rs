@@ -12,7 +12,7 @@ pub(super) fn gelu(x: f32) -> f32 {
     let t = if x > EDGE { EDGE } else { x };
     let t = if t < -EDGE { -EDGE } else { t };
     let u = t * t;
-    let above = 0.797_884_54
+    let above = 0.797_884_5
         + u * (0.068_879_05
             + u * (0.009_413_252
                 + u * (3.475_365_1e-4 + u * (1.257_815_3e-5 + u * 4.338_805_1e-8))));

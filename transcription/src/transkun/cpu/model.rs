@@ -153,42 +153,36 @@ impl Model {
         let mut places: Vec<Option<&mut [f32]>> =
             frames.chunks_exact_mut(width).map(Some).collect();
         ends.sort_unstable();
-        let pieces: Vec<Vec<(usize, Option<&mut [f32]>)>> = ends
+        let pieces: Vec<Piece<'_>> = ends
             .chunk_by(|a, b| a.0 == b.0)
             .flat_map(|same| same.chunks(INTERVALS))
-            .map(|piece| {
-                piece
+            .map(|ends| Piece {
+                frame: ends[0].0,
+                rows: ends
                     .iter()
-                    .map(|end| (end.1, places[end.2].take()))
-                    .collect()
+                    .filter_map(|end| Some((end.1, places[end.2].take()?)))
+                    .collect(),
             })
-            .collect();
-        let residues: Vec<usize> = ends
-            .chunk_by(|a, b| a.0 == b.0)
-            .flat_map(|same| same.chunks(INTERVALS))
-            .map(|piece| piece[0].0)
             .collect();
         self.crew.share(
             pieces,
             || [vec![0f32; INTERVALS * width], vec![0f32; INTERVALS * width]],
-            |[rows, out], at, piece| {
-                for ((row, _), rows) in piece.iter().zip(rows.chunks_exact_mut(width)) {
+            |[rows, out], _, piece| {
+                for ((row, _), rows) in piece.rows.iter().zip(rows.chunks_exact_mut(width)) {
                     rows.copy_from_slice(&symbols[row * width..][..width]);
                 }
-                let weights = &self.up[residues[at]];
+                let (weights, count) = (&self.up[piece.frame], piece.rows.len());
                 linear(
                     self.isa,
                     (rows, width),
-                    piece.len(),
+                    count,
                     weights,
                     &self.up_bias,
                     out,
                     false,
                 );
-                for ((_, place), out) in piece.into_iter().zip(out.chunks_exact(width)) {
-                    if let Some(place) = place {
-                        place.copy_from_slice(out);
-                    }
+                for ((_, place), out) in piece.rows.into_iter().zip(out.chunks_exact(width)) {
+                    place.copy_from_slice(out);
                 }
             },
         );
@@ -225,6 +219,12 @@ impl Model {
             track.attributes = attributes.by_ref().take(track.intervals.len()).collect();
         }
     }
+}
+
+/// Frames at one place of their rows, with where each is to be written.
+struct Piece<'a> {
+    frame: usize,
+    rows: Vec<(usize, &'a mut [f32])>,
 }
 
 /// Two layers with a rounding off between them.

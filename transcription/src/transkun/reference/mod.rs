@@ -1,23 +1,19 @@
 //! The network in libtorch's own operations: on a GPU it is what runs, on the CPU it is what our own code is held against.
 //! `ModelTransformer.py` and `LayersTransformer.py` of the package, in float32; the last layer is computed only where it is asked for.
 
+mod search;
+mod tables;
+
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
-use super::attributes::{Attributes, Candidates, TIMES, Track};
-use super::config::{GROUPS, HEAD, HOP, MELS, PATCH, SYMBOLS, Shape, VIEWS, WINDOW, symbol};
-use super::cpu::Tables;
+use super::attributes::Candidates;
+use super::config::{GROUPS, HEAD, HOP, PATCH, SYMBOLS, Shape, VIEWS, WINDOW};
 use super::segments::Segment;
-use super::semi_crf::{Scored, best_of, best_of_all};
 use crate::Error;
-use crate::registry::tensors::tensor;
+pub(super) use tables::tables;
+use tables::{getter, places, windows_of};
 
-/// Positive scores that are copied to the host for one tile of symbols; where there are more, the whole tile is.
-const MOST_POSITIVE: i64 = 2 << 20;
-/// Scores of one tile: 256 MiB.
-const TILE: usize = 1 << 26;
-/// Intervals whose attributes are computed at once.
-const INTERVALS: usize = 1 << 14;
 /// What the logarithm of nothing is taken of.
 const FLOOR: f64 = 1e-5;
 
@@ -291,113 +287,6 @@ impl Reference {
             .f_reshape([batch, SYMBOLS as i64, -1, width])?
             .f_narrow(2, 0, frames)?)
     }
-
-    /// The intervals that may sound, without their attributes.
-    fn decode(&self, context: &Tensor) -> Result<Vec<Candidates>, Error> {
-        let (batch, width) = (context.size()[0] as usize, self.shape.width() as i64);
-        let frames = self.shape.frames();
-        let mapped = self.scorer.linear(context)?;
-        let (ends, begins) = (
-            mapped
-                .f_narrow(-1, 0, width)?
-                .f_div_scalar((width as f64).sqrt())?,
-            mapped.f_narrow(-1, width, width)?,
-        );
-        let single = numbers(&mapped.f_select(-1, 2 * width)?)?;
-        let single = |segment: usize, symbol: usize| {
-            &single[(segment * SYMBOLS + symbol) * frames..][..frames]
-        };
-        let mut found = vec![
-            Candidates {
-                tracks: vec![Track::default(); SYMBOLS],
-                silent: false,
-            };
-            batch
-        ];
-        let side = (TILE / (frames * frames * batch)).clamp(1, SYMBOLS);
-        for first in (0..SYMBOLS).step_by(side) {
-            let count = side.min(SYMBOLS - first);
-            let part = |x: &Tensor| x.f_narrow(1, first as i64, count as i64);
-            let scores = part(&begins)?
-                .f_matmul(&part(&ends)?.f_transpose(-1, -2)?)?
-                .f_mul(&self.lengths)?;
-            // Where an interval would end before it begins, the length is zero, and so is the score.
-            let positive = scores.f_gt(0)?;
-            let many = positive.f_sum(Kind::Int64)?.f_int64_value(&[])? > MOST_POSITIVE;
-            let mut lists = vec![Vec::new(); batch * count];
-            if !many {
-                let places = Vec::<i64>::try_from(
-                    positive
-                        .f_flatten(0, -1)?
-                        .f_nonzero()?
-                        .f_flatten(0, -1)?
-                        .f_to_device(Device::Cpu)?,
-                )?;
-                let values = numbers(&scores.f_masked_select(&positive)?)?;
-                for (place, score) in places.into_iter().zip(values) {
-                    let place = place as usize;
-                    lists[place / (frames * frames)].push(Scored {
-                        begin: (place / frames % frames) as u16,
-                        end: (place % frames) as u16,
-                        score,
-                    });
-                }
-            }
-            for (at, list) in lists.iter().enumerate() {
-                let (segment, symbol) = (at / count, first + at % count);
-                let single = single(segment, symbol);
-                let paths = if many {
-                    let whole = scores.f_get(segment as i64)?.f_get((at % count) as i64)?;
-                    best_of_all(&numbers(&whole)?, single)
-                } else {
-                    best_of(list, single)
-                };
-                found[segment].tracks[symbol].intervals = paths.all().collect();
-            }
-        }
-        Ok(found)
-    }
-
-    /// The attributes of every interval that was found.
-    fn attribute(&self, context: &Tensor, found: &mut [Candidates]) -> Result<(), Error> {
-        let frames = self.shape.frames();
-        let context = context.f_flatten(0, 2)?;
-        let mut places: [Vec<i64>; 2] = Default::default();
-        let tracks = found.iter().flat_map(|candidates| &candidates.tracks);
-        for (at, track) in tracks.enumerate() {
-            for (begin, end) in &track.intervals {
-                places[0].push((at * frames + usize::from(*begin)) as i64);
-                places[1].push((at * frames + usize::from(*end)) as i64);
-            }
-        }
-        let mut attributes = Vec::with_capacity(places[0].len());
-        for (begins, ends) in places[0].chunks(INTERVALS).zip(places[1].chunks(INTERVALS)) {
-            let pick = |places: &[i64]| {
-                let index = Tensor::f_from_slice(places)?.f_to_device(self.device)?;
-                context.f_index_select(0, &index)
-            };
-            let (begin, end) = (pick(begins)?, pick(ends)?);
-            let both = begin.f_mul(&end)?;
-            let input = Tensor::f_cat(&[begin, end, both], -1)?;
-            let predict = |[inner, outer]: &[Layer; 2]| {
-                numbers(&outer.linear(&inner.linear(&input)?.f_gelu("none")?)?)
-            };
-            let (velocity, times) = (predict(&self.velocity)?, predict(&self.times)?);
-            attributes.extend(
-                velocity
-                    .chunks_exact(128)
-                    .zip(times.chunks_exact(TIMES))
-                    .map(|(velocity, times)| Attributes::new(velocity, times)),
-            );
-        }
-        let mut attributes = attributes.into_iter();
-        for candidates in found {
-            for track in &mut candidates.tracks {
-                track.attributes = attributes.by_ref().take(track.intervals.len()).collect();
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Block {
@@ -432,115 +321,6 @@ fn norm(x: &Tensor) -> Result<Tensor, Error> {
         .f_mean_dim([-1i64].as_slice(), true, None)?
         .f_add_scalar(1e-6)?;
     Ok(x.f_mul(&power.f_rsqrt()?)?)
-}
-
-/// The learned tables: what is added behind the first convolution, `[base, 1, MELS]`, to the sound and to the symbols.
-fn places(
-    shape: &Shape,
-    get: &dyn Fn(&str) -> Result<Tensor, Error>,
-) -> Result<[Tensor; 3], Error> {
-    let table = |name: &str, coordinates: &[&[f32]]| {
-        let layer = |part: &str| {
-            Ok::<_, Error>(Layer {
-                weight: get(&format!("backbone.{name}.{part}.weight"))?,
-                bias: get(&format!("backbone.{name}.{part}.bias"))?,
-            })
-        };
-        embed(
-            coordinates,
-            &layer("proj")?,
-            &layer("mlp.0")?,
-            &layer("mlp.3")?,
-        )
-    };
-    let count = |count: usize| (0..count).map(|at| at as f32).collect::<Vec<f32>>();
-    let symbols: Vec<f32> = (0..SYMBOLS).map(|at| symbol(at) as f32).collect();
-    let (rows, columns) = (count(shape.rows()), count(shape.sound_columns()));
-    Ok([
-        table("posEmbedBuilder", &[&count(MELS)])?
-            .f_transpose(0, 1)?
-            .f_unsqueeze(1)?,
-        table("posEmbedBuilderAttnTF", &[&rows, &columns])?,
-        table("posEmbedBuilderAttnTE", &[&rows, &symbols])?,
-    ])
-}
-
-/// What our own code takes over, computed as the package computes it.
-pub(super) fn tables(shape: &Shape, weights: &SafeTensors<'_>) -> Result<Tables, Error> {
-    let _no_grad = tch::no_grad_guard();
-    let get = getter(shape, weights, Device::Cpu);
-    let [mels, sound, symbols] = places(shape, &get)?;
-    Ok(Tables {
-        places: [numbers(&mels)?, numbers(&sound)?, numbers(&symbols)?],
-        windows: numbers(&windows_of(&get)?)?,
-    })
-}
-
-/// Gives a tensor of the network by name.
-fn getter<'a>(
-    shape: &Shape,
-    weights: &'a SafeTensors<'a>,
-    device: Device,
-) -> impl Fn(&str) -> Result<Tensor, Error> + 'a {
-    let shapes: std::collections::HashMap<String, Vec<i64>> = shape
-        .tensors()
-        .into_iter()
-        .map(|(name, shape)| (name, shape.iter().map(|size| *size as i64).collect()))
-        .collect();
-    move |name: &str| {
-        let shape = shapes.get(name).map(Vec::as_slice).unwrap_or_default();
-        tensor(weights, name, shape, device)
-    }
-}
-
-fn windows_of(get: &dyn Fn(&str) -> Result<Tensor, Error>) -> Result<Tensor, Error> {
-    let part = |name: &str| {
-        get(&format!(
-            "framewiseFeatureExtractor.spectrogramExtractor.{name}"
-        ))
-    };
-    windows(
-        &part("win")?,
-        &part("winGen.sigma")?,
-        &part("winGen.center")?,
-    )
-}
-
-/// A learned table of places on a grid.
-fn embed(
-    coordinates: &[&[f32]],
-    project: &Layer,
-    inner: &Layer,
-    outer: &Layer,
-) -> Result<Tensor, Error> {
-    let device = project.weight.device();
-    let axes = coordinates
-        .iter()
-        .map(|axis| Tensor::f_from_slice(axis)?.f_to_device(device))
-        .collect::<Result<Vec<_>, _>>()?;
-    let grid = Tensor::f_stack(&Tensor::f_meshgrid_indexing(&axes, "ij")?, -1)?;
-    let angles = project.linear(&grid)?;
-    let half = *angles.size().last().unwrap_or(&2) as f64 / 2.0;
-    let waves = angles.f_cos()?.f_div_scalar(half.sqrt())?;
-    outer.linear(&inner.linear(&waves)?.f_gelu("none")?)
-}
-
-/// The fixed window and the learned ones, `[VIEWS, WINDOW]`.
-fn windows(hann: &Tensor, sigma: &Tensor, centre: &Tensor) -> Result<Tensor, Error> {
-    let length = WINDOW as f64;
-    let at = Tensor::f_arange(WINDOW as i64, (Kind::Float, hann.device()))?.f_unsqueeze(1)?;
-    let centre = centre.f_sigmoid()?.f_mul_scalar(length)?;
-    let width = sigma.f_sigmoid()?.f_mul_scalar(length)?.f_div_scalar(2.0)?;
-    let learned = at
-        .f_sub(&centre)?
-        .f_div(&width)?
-        .f_square()?
-        .f_mul_scalar(-0.5)?
-        .f_exp()?;
-    Ok(Tensor::f_cat(
-        &[hann.f_unsqueeze(0)?, learned.f_transpose(0, 1)?],
-        0,
-    )?)
 }
 
 fn numbers(tensor: &Tensor) -> Result<Vec<f32>, Error> {
