@@ -82,7 +82,10 @@ impl Eyes {
         let mut wanted = self.wanted.lock();
         let new = match queue {
             Some(queue) => wanted.insert(who.to_owned(), queue.clone()) != Some(queue),
-            None => drop(wanted.remove(who)) != (),
+            None => {
+                wanted.remove(who);
+                false
+            }
         };
         drop(wanted);
         if new {

@@ -81,16 +81,19 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Work<K> {
 
     /// What failed before is due now: what it failed on answers again.
     pub fn retry_failed(&self) {
+        self.retry_failed_from(Instant::now());
+        self.woken.notify_one();
+    }
+
+    fn retry_failed_from(&self, now: Instant) {
         let mut inner = self.inner.lock();
         let failed: Vec<K> = inner.failures.keys().cloned().collect();
         for key in failed {
-            let soon = Instant::now() + SPREAD.mul_f64(rand::rng().random_range(0.0..1.0));
+            let soon = now + SPREAD.mul_f64(rand::rng().random_range(0.0..1.0));
             if inner.when.get(&key).is_some_and(|(when, _)| *when > soon) {
                 inner.put(key, soon);
             }
         }
-        drop(inner);
-        self.woken.notify_one();
     }
 
     pub fn len(&self) -> usize {
@@ -115,13 +118,13 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Work<K> {
             while let Some(ended) = passes.try_join_next() {
                 reap(Some(ended));
             }
-            match self.take() {
+            match self.take(Instant::now()) {
                 Ok(key) => {
                     let work = Arc::clone(self);
                     let running = pass(key.clone());
                     passes.spawn(async move {
                         let next = running.await;
-                        work.done(key, next);
+                        work.done(key, next, Instant::now());
                     });
                 }
                 Err(until) => {
@@ -142,9 +145,8 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Work<K> {
     }
 
     /// The next key, or when there is one.
-    fn take(&self) -> Result<K, Option<Instant>> {
+    fn take(&self, now: Instant) -> Result<K, Option<Instant>> {
         let mut inner = self.inner.lock();
-        let now = Instant::now();
         let mut found = None;
         for (slot, key) in &inner.due {
             if slot.0 > now {
@@ -169,7 +171,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Work<K> {
         }
     }
 
-    fn done(&self, key: K, next: Next) {
+    fn done(&self, key: K, next: Next, now: Instant) {
         let mut inner = self.inner.lock();
         inner.running.remove(&key);
         let again = match next {
@@ -188,7 +190,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Work<K> {
             }
         };
         if let Some(pause) = again {
-            let when = Instant::now() + pause;
+            let when = now + pause;
             // A failed key waits, whatever changed meanwhile, or a change in each pass would be a loop without a pause.
             let failed = next == Next::Failed;
             if failed || inner.when.get(&key).is_none_or(|(known, _)| *known > when) {
@@ -233,78 +235,83 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn one_pass_of_a_key_at_a_time_and_a_change_meanwhile_is_not_lost() {
-        let work: Arc<Work<u32>> = Arc::default();
-        let (count, inside) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        work.now(1);
-        let pass = {
-            let (work, count) = (Arc::clone(&work), Arc::clone(&count));
-            move |key| {
-                let (work, count, inside) =
-                    (Arc::clone(&work), Arc::clone(&count), Arc::clone(&inside));
-                async move {
-                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                    if count.fetch_add(1, Ordering::SeqCst) == 0 {
-                        work.now(key);
-                        work.now(key);
-                    }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    inside.fetch_sub(1, Ordering::SeqCst);
-                    Next::Change
+    /// Passes that end at once with `next`, until so long after `begun`; when they were.
+    fn passes(work: &Work<u32>, begun: Instant, seconds: u64, next: Next) -> Vec<Duration> {
+        let mut seen = Vec::new();
+        let mut now = begun;
+        while now < begun + Duration::from_secs(seconds) {
+            match work.take(now) {
+                Ok(key) => {
+                    seen.push(now - begun);
+                    // Something changed while it ran.
+                    work.at(key, now);
+                    work.done(key, next, now);
                 }
+                Err(Some(until)) => now = until,
+                Err(None) => break,
             }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(60), work.drive(4, pass)).await;
-        assert_eq!(count.load(Ordering::SeqCst), 2);
+        }
+        seen
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_failing_key_waits_longer_and_longer_whatever_changes() {
-        let work: Arc<Work<u32>> = Arc::default();
-        let count = Arc::new(AtomicUsize::new(0));
-        work.now(1);
-        let pass = {
-            let (work, count) = (Arc::clone(&work), Arc::clone(&count));
-            move |key| {
-                count.fetch_add(1, Ordering::SeqCst);
-                work.now(key);
-                async { Next::Failed }
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(3600), work.drive(4, pass)).await;
-        let passes = count.load(Ordering::SeqCst);
-        assert!((50..100).contains(&passes), "{passes} passes in an hour");
+    #[test]
+    fn one_pass_of_a_key_at_a_time_and_a_change_meanwhile_is_not_lost() {
+        let work: Work<u32> = Work::default();
+        let now = Instant::now();
+        work.at(1, now);
+        assert_eq!(work.take(now), Ok(1));
+        work.at(1, now);
+        work.at(1, now);
+        assert_eq!(work.take(now), Err(None), "it runs");
+        work.done(1, Next::Change, now);
+        assert_eq!(work.take(now), Ok(1));
+        work.done(1, Next::Change, now);
+        assert_eq!(work.take(now), Err(None));
+        assert!(work.is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn after_an_outage_what_failed_is_tried_soon() {
-        let work: Arc<Work<u32>> = Arc::default();
-        let passes: Arc<Mutex<Vec<Instant>>> = Arc::default();
-        work.now(1);
-        let pass = {
-            let passes = Arc::clone(&passes);
-            move |_| {
-                passes.lock().push(Instant::now());
-                async { Next::Failed }
-            }
-        };
-        let driven = Arc::clone(&work);
-        let drive = tokio::spawn(async move { driven.drive(1, pass).await });
-        tokio::time::sleep(Duration::from_secs(600)).await;
-        let before = passes.lock().len();
-        let answered = Instant::now();
-        work.retry_failed();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let next = passes.lock().get(before).copied();
+    #[test]
+    fn of_two_times_the_earlier_one_counts() {
+        let work: Work<u32> = Work::default();
+        let now = Instant::now();
+        work.at(1, now + Duration::from_secs(9));
+        work.at(1, now + Duration::from_secs(5));
+        work.at(1, now + Duration::from_secs(7));
+        assert_eq!(work.take(now), Err(Some(now + Duration::from_secs(5))));
+        assert_eq!(work.len(), 1);
+    }
+
+    #[test]
+    fn a_failing_key_waits_longer_and_longer_whatever_changes() {
+        let work: Work<u32> = Work::default();
+        let begun = Instant::now();
+        work.at(1, begun);
+        let seen = passes(&work, begun, 3600, Next::Failed);
         assert!(
-            next.is_some_and(|next| next - answered <= Duration::from_secs(2)),
-            "{next:?}"
+            (50..100).contains(&seen.len()),
+            "{} passes in an hour",
+            seen.len()
         );
-        drive.abort();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[test]
+    fn after_an_outage_what_failed_is_tried_soon() {
+        let work: Work<u32> = Work::default();
+        let begun = Instant::now();
+        work.at(1, begun);
+        passes(&work, begun, 600, Next::Failed);
+        let answered = begun + Duration::from_secs(600);
+        work.retry_failed_from(answered);
+        match work.take(answered) {
+            Ok(_) => {}
+            Err(until) => assert!(
+                until.is_some_and(|until| until - answered <= SPREAD),
+                "{until:?}"
+            ),
+        }
+    }
+
+    #[tokio::test]
     async fn never_more_at_once_than_allowed() {
         let work: Arc<Work<u32>> = Arc::default();
         let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -321,8 +328,15 @@ mod tests {
                 }
             }
         };
-        let _ = tokio::time::timeout(Duration::from_secs(5), work.drive(16, pass)).await;
+        let done = async {
+            while !work.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = work.drive(16, pass) => {}
+            () = done => {}
+        }
         assert_eq!(most.load(Ordering::SeqCst), 16);
-        assert!(work.is_empty());
     }
 }

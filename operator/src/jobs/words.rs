@@ -2,16 +2,16 @@
 
 use crds::{Condition, State, find, is_true};
 
-pub const ACCEPTED: &str = "Accepted";
-pub const SUSPENDED: &str = "Suspended";
-pub const QUEUED: &str = "Queued";
-pub const RUNNING: &str = "Running";
-pub const COMPLETE: &str = "Complete";
-pub const FAILED: &str = "Failed";
+pub(super) const ACCEPTED: &str = "Accepted";
+pub(super) const SUSPENDED: &str = "Suspended";
+pub(super) const QUEUED: &str = "Queued";
+pub(super) const RUNNING: &str = "Running";
+pub(super) const COMPLETE: &str = "Complete";
+pub(super) const FAILED: &str = "Failed";
 
-pub const CANCELLED: &str = "Cancelled";
-pub const EXPIRED: &str = "Expired";
-pub const NO_POOL: &str = "NoPool";
+pub(super) const CANCELLED: &str = "Cancelled";
+pub(super) const EXPIRED: &str = "Expired";
+pub(super) const NO_POOL: &str = "NoPool";
 
 /// As a batch Job: finished when Complete or Failed is true.
 pub fn is_finished(conditions: &[Condition]) -> bool {

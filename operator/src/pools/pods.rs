@@ -44,12 +44,12 @@ fn condition<'a>(
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-pub fn ready(pod: &ClusterPod) -> bool {
+pub(super) fn ready(pod: &ClusterPod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 /// All its containers have ended for good; nothing in it can work any more.
-pub fn ended(pod: &ClusterPod) -> bool {
+pub(super) fn ended(pod: &ClusterPod) -> bool {
     let phase = pod
         .status
         .as_ref()
@@ -95,7 +95,7 @@ pub fn outlived(pod: &ClusterPod, silent_ms: u64, now: Timestamp) -> bool {
 }
 
 /// From the pod's creation to its readiness.
-pub fn start_ms(pod: &ClusterPod) -> Option<i64> {
+pub(super) fn start_ms(pod: &ClusterPod) -> Option<i64> {
     let created = pod.metadata.creation_timestamp.as_ref()?.0;
     let ready = condition(pod, "Ready").filter(|ready| ready.status == "True")?;
     // A pod that lost its readiness and got it back tells nothing about starting.
@@ -106,7 +106,7 @@ pub fn start_ms(pod: &ClusterPod) -> Option<i64> {
     Some((since.as_millisecond() - created.as_millisecond()).max(0))
 }
 
-pub fn age_ms(pod: &ClusterPod, now: Timestamp) -> i64 {
+pub(super) fn age_ms(pod: &ClusterPod, now: Timestamp) -> i64 {
     let created = pod
         .metadata
         .creation_timestamp

@@ -11,12 +11,12 @@ use crate::cluster::Kind;
 use crate::conditions::{Conditions, Truth, to_seconds};
 use crate::scale::{Decision, Demand, Mode, Pod, write_record};
 
-pub const READY: &str = "Ready";
-pub const QUEUE_REACHABLE: &str = "QueueReachable";
-pub const SCALING_ACTIVE: &str = "ScalingActive";
-pub const SCALING_LIMITED: &str = "ScalingLimited";
-pub const CAPACITY: &str = "CapacityAvailable";
-pub const ROLLOUT: &str = "RolloutComplete";
+pub(super) const READY: &str = "Ready";
+pub(super) const QUEUE_REACHABLE: &str = "QueueReachable";
+pub(super) const SCALING_ACTIVE: &str = "ScalingActive";
+pub(super) const SCALING_LIMITED: &str = "ScalingLimited";
+pub(super) const CAPACITY: &str = "CapacityAvailable";
+pub(super) const ROLLOUT: &str = "RolloutComplete";
 
 /// Everything that a status is made of.
 pub struct View<'a> {

@@ -125,7 +125,7 @@ pub fn plan(pods: &[Pod], ground: Ground) -> Plan {
         // A ReplicaSet deletes what is not ready before it looks at any cost.
         let in_the_way = live
             .iter()
-            .any(|pod| !pod.ready && !(pod.flagged && pod.tasks == 0));
+            .any(|pod| !(pod.ready || pod.flagged && pod.tasks == 0));
         let lowest = if in_the_way { count } else { count - gone };
         plan.replicas = lowest.max(ground.desired).min(ground.replicas);
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::{Chance, Trace};
 
-pub const STEP_MS: i64 = 1000;
+pub(super) const STEP_MS: i64 = 1000;
 /// From SIGTERM to SIGKILL.
 const GRACE_MS: i64 = 30_000;
 

@@ -87,19 +87,32 @@ impl Stage {
             lease_name: "wtt-operator".to_owned(),
             identity: identity.to_owned(),
             concurrency: 16,
-            timing: Timing {
-                lease: Duration::from_secs(3),
-                deadline: Duration::from_secs(2),
-                renew: Duration::from_millis(500),
-                retry: Duration::from_millis(100),
-            },
+            timing: Timing::default(),
         }
     }
 
     pub(crate) fn start(&self, identity: &str) -> Running {
+        self.start_with(self.settings(identity))
+    }
+
+    /// With a Lease of a few seconds; on a machine that is very busy it may be lost.
+    pub(crate) fn start_hasty(&self, identity: &str) -> Running {
+        let timing = Timing {
+            lease: Duration::from_secs(5),
+            deadline: Duration::from_secs(4),
+            renew: Duration::from_millis(500),
+            retry: Duration::from_millis(100),
+        };
+        self.start_with(Settings {
+            timing,
+            ..self.settings(identity)
+        })
+    }
+
+    fn start_with(&self, settings: Settings) -> Running {
         let stop = CancellationToken::new();
         let config = kube::Config::new(self.cluster.url().parse().unwrap());
-        let task = tokio::spawn(operator::run(self.settings(identity), config, stop.clone()));
+        let task = tokio::spawn(operator::run(settings, config, stop.clone()));
         Running { stop, task }
     }
 
@@ -175,6 +188,7 @@ pub(crate) fn condition(status: &Value, type_: &str) -> String {
 }
 
 /// Waits until it is so; says what it waited for when that takes too long.
+#[track_caller]
 pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !so() {

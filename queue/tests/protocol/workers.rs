@@ -226,3 +226,27 @@ async fn observe_shows_one_queue_whole() {
     );
     assert!(!info.redis_used_memory_human.is_empty() && info.redis_connected_clients > 0);
 }
+
+#[tokio::test]
+async fn the_front_is_who_will_be_claimed_next() {
+    let b = bench().await;
+    for (name, priority) in [
+        ("n1", Priority::Normal),
+        ("l1", Priority::Low),
+        ("n2", Priority::Normal),
+        ("h1", Priority::High),
+    ] {
+        let new = NewTask {
+            priority,
+            ..task(name)
+        };
+        b.queue.enqueue(&new).await.unwrap();
+    }
+    let queue = QueueName::default();
+    let front = b.queue.front(&queue, 10).await.unwrap();
+    assert_eq!(front, ["h1", "n1", "n2", "l1"]);
+    assert_eq!(b.queue.front(&queue, 2).await.unwrap(), ["h1", "n1"]);
+    for name in front {
+        assert_eq!(b.claim("w1").await.id, id(&name));
+    }
+}
