@@ -213,8 +213,7 @@ const KNOWN: &[Known] = &[
 ];
 
 /// What is on offer when nothing else is configured: all that is known, and the first is the default.
-pub const DEFAULT: &str =
-    "basic-pitch,harmonica:nano,harmonica:small,harmonica:medium,harmonica:large,harmonica:x-large,transkun";
+pub const DEFAULT: &str = "basic-pitch,harmonica:nano,harmonica:small,harmonica:medium,harmonica:large,harmonica:x-large,transkun";
 
 /// A model on offer.
 #[derive(Clone)]
@@ -332,7 +331,9 @@ impl Model {
             if translated.insert(own.clone(), value).is_some() {
                 let detail = format!("the option {own} is given twice, under two names");
                 let pointer = format!("/options/{}", problems::escaped(name));
-                return Err(ApiError::new(Code::OptionsInvalid, detail).field(pointer, "given twice"));
+                return Err(
+                    ApiError::new(Code::OptionsInvalid, detail).field(pointer, "given twice")
+                );
             }
         }
         Ok(translated)
@@ -433,9 +434,11 @@ impl Known {
             own.push(letter.to_ascii_lowercase());
         }
         if let Some(setting) = self.setting(&own) {
-            return (own, setting.kind.from_word(value));
+            return (own, setting.kind.read_word(value));
         }
-        let hundredfold = own.strip_suffix("_percent").and_then(|own| self.setting(own));
+        let hundredfold = own
+            .strip_suffix("_percent")
+            .and_then(|own| self.setting(own));
         match (hundredfold, value.as_f64()) {
             (Some(setting), Some(percent)) if matches!(setting.kind, Kind::Number { .. }) => {
                 (setting.name.to_owned(), (percent / 100.0).into())
@@ -468,7 +471,7 @@ impl Setting {
 
 impl Kind {
     /// A value that had to be written as a word.
-    fn from_word(&self, value: &Value) -> Value {
+    fn read_word(&self, value: &Value) -> Value {
         let Some(word) = value.as_str() else {
             return value.clone();
         };
@@ -549,15 +552,26 @@ mod tests {
         let wanted = json!({"onset_threshold": 0.5, "melodia": false, "minimum_note_length": 127.7, "midi_tempo": 90});
         assert_eq!(Value::Object(translated(options).unwrap()), wanted);
         // Left as they are, and refused by name.
-        for bad in [json!({"melodiaPercent": 5}), json!({"melodia": "yes"}), json!({"midiTempo": "inf"}), json!({"Percent": 5})] {
+        for bad in [
+            json!({"melodiaPercent": 5}),
+            json!({"melodia": "yes"}),
+            json!({"midiTempo": "inf"}),
+            json!({"Percent": 5}),
+        ] {
             let options = translated(bad.clone()).unwrap();
-            assert!(models.default_model().check_options(&options).is_err(), "{bad}");
+            assert!(
+                models.default_model().check_options(&options).is_err(),
+                "{bad}"
+            );
         }
         assert!(translated(json!({"melodia": true, "Melodia": true})).is_ok());
         assert!(translated(json!({"onset_threshold": 0.1, "onsetThreshold": "0.2"})).is_err());
         let other = models.find("other").unwrap();
         let odd = json!({"anyThing": [1]});
-        assert_eq!(other.translated(odd.as_object().unwrap()).unwrap(), *odd.as_object().unwrap());
+        assert_eq!(
+            other.translated(odd.as_object().unwrap()).unwrap(),
+            *odd.as_object().unwrap()
+        );
     }
 
     #[test]

@@ -33,7 +33,10 @@ const OF_TASKS: &[(&str, &str)] = &[
     ),
     ("source_too_large", "The source is too large"),
     ("source_timeout", "The source did not arrive in time"),
-    ("source_unreachable", "The source's server cannot be reached"),
+    (
+        "source_unreachable",
+        "The source's server cannot be reached",
+    ),
     (
         "poison",
         "It took down every worker that ran it, and is not run again",

@@ -98,11 +98,20 @@ pub(crate) fn midi_url(state: &AppState, row: &Row) -> Option<String> {
     let ttl_ms = row.operated.as_ref().and_then(|operated| operated.ttl_ms);
     let expires_ms = match ttl_ms {
         Some(ttl_ms) => finished_ms.saturating_add(ttl_ms),
-        None => row.expires_at_ms.unwrap_or(finished_ms.saturating_add(LONGEST_MS)),
+        None => row
+            .expires_at_ms
+            .unwrap_or(finished_ms.saturating_add(LONGEST_MS)),
     };
     // To the next second: not shorter than was promised.
-    let path = state.signer.path(&row.id, "midi", expires_ms.div_ceil(1000));
-    let base = state.config.operator.public_url.as_deref().unwrap_or_default();
+    let path = state
+        .signer
+        .path(&row.id, "midi", expires_ms.div_ceil(1000));
+    let base = state
+        .config
+        .operator
+        .public_url
+        .as_deref()
+        .unwrap_or_default();
     Some(format!("{base}{path}"))
 }
 
@@ -124,8 +133,12 @@ async fn send(
     method: Method,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    if !state.signer.verify(&id, &name, signed.expires, &signed.signature) {
-        let detail = "the signature does not fit this address; take the whole address as it was given";
+    if !state
+        .signer
+        .verify(&id, &name, signed.expires, &signed.signature)
+    {
+        let detail =
+            "the signature does not fit this address; take the whole address as it was given";
         return Err(ApiError::new(Code::SignatureInvalid, detail));
     }
     if now_ms() >= signed.expires.saturating_mul(1000) {
@@ -134,7 +147,14 @@ async fn send(
     }
     let file = FileName::parse(&name).ok_or_else(|| unknown_file(&name))?;
     let row = find(&state, &id).await?;
-    files::respond(&state, &row, file, (&method, &headers), Disposition::Attachment).await
+    files::respond(
+        &state,
+        &row,
+        file,
+        (&method, &headers),
+        Disposition::Attachment,
+    )
+    .await
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ pub struct OperatorConfig {
 
 fn public_url(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|error| error.to_string())?;
-    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+    if !matches!(url.scheme(), "http" | "https")
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
         return Err("expected an address such as https://wtt.example.org".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())

@@ -79,7 +79,10 @@ mod tests {
         let source = Source::Url("https://example.org/a.wav?signature=secret".to_owned());
         assert!(!format!("{source:?}").contains("secret"));
         let stored = serde_json::to_string(&source).unwrap();
-        assert_eq!(stored, r#"{"url":"https://example.org/a.wav?signature=secret"}"#);
+        assert_eq!(
+            stored,
+            r#"{"url":"https://example.org/a.wav?signature=secret"}"#
+        );
         assert_eq!(serde_json::from_str::<Source>(&stored).unwrap(), source);
     }
 }

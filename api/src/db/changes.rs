@@ -145,7 +145,9 @@ impl Db {
         }
         changes.rows = readable(&found);
         if !wanted.active {
-            changes.removed = self.removed(wanted, (&origin, prefix), changes.next).await?;
+            changes.removed = self
+                .removed(wanted, (&origin, prefix), changes.next)
+                .await?;
         }
         Ok(changes)
     }
@@ -183,10 +185,9 @@ impl Db {
 /// Raises the counter by `count` and holds it; returns what it was before.
 async fn raise(transaction: &mut Transaction<'static, Any>, count: usize) -> Result<i64, Error> {
     let count = to_db(count as u64);
-    let raised =
-        sqlx::query("UPDATE change_counter SET seq = seq + $1 WHERE id = 1 RETURNING seq")
-            .bind(count)
-            .fetch_one(&mut **transaction)
-            .await?;
+    let raised = sqlx::query("UPDATE change_counter SET seq = seq + $1 WHERE id = 1 RETURNING seq")
+        .bind(count)
+        .fetch_one(&mut **transaction)
+        .await?;
     Ok(raised.try_get::<i64, _>("seq")? - count)
 }

@@ -1,9 +1,10 @@
 //! Who fetches which source: a row is taken for a while, the time is renewed while the bytes come, and whoever died leaves it
 //! to the next. None of this is a change that anybody follows, but for its end.
 
+use queue::TaskError;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::row::{COLUMNS, from_db, readable};
+use super::row::{COLUMNS, from_db, readable, to_json};
 use super::{Db, Error, Row, to_db};
 
 /// A row whose source is ours to fetch until the time is over.
@@ -103,6 +104,38 @@ impl Db {
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    /// `created` -> `failed`: the source cannot be had. False: the fetch is not ours any more, and somebody else's may do better.
+    pub async fn fail_fetch(
+        &self,
+        fetch: &Fetch,
+        error: &TaskError,
+        now_ms: u64,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, Error> {
+        let id = fetch.row.id.as_str();
+        let mut change = self.begin_change(&[id]).await?;
+        let number = change.number();
+        let changed = sqlx::query(
+            "UPDATE transcriptions SET state = 'failed', error = $3, finished_at_ms = $4, updated_at_ms = $4, change_seq = $6, \
+             expires_at_ms = CASE WHEN ttl_ms IS NOT NULL AND $4 + ttl_ms > $5 THEN $4 + ttl_ms ELSE $5 END, \
+             fetch_due_ms = NULL, fetch_owner = NULL \
+             WHERE id = $1 AND fetch_owner = $2 AND state = 'created'",
+        )
+        .bind(id)
+        .bind(&fetch.owner)
+        .bind(to_json(error))
+        .bind(to_db(now_ms))
+        .bind(expires_at_ms.map(to_db))
+        .bind(number)
+        .execute(&mut *change.transaction)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        change.commit().await?;
+        Ok(true)
     }
 
     /// `created` -> `queued`: the recording is stored. `None`: the fetch is not ours any more, and the recording is nobody's.

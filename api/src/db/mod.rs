@@ -141,6 +141,20 @@ impl Error {
     }
 }
 
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = migrations.iter().map(|(version, name, sql)| {
+        let sql = SqlStr::from_static(sql);
+        Migration::new(
+            *version,
+            Cow::Borrowed(*name),
+            MigrationType::Simple,
+            sql,
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
 impl Db {
     /// Connects and brings the schema up to date.
     pub async fn open(url: &str) -> Result<Self, Error> {
@@ -177,20 +191,7 @@ impl Db {
                 Box::pin(async move { Ok(!connection.is_in_transaction()) })
             });
         let pool = options.connect(&url).await.map_err(Error::Open)?;
-        let migrations = MIGRATIONS
-            .iter()
-            .map(|(version, name, sql)| {
-                let sql = SqlStr::from_static(sql);
-                Migration::new(
-                    *version,
-                    Cow::Borrowed(name),
-                    MigrationType::Simple,
-                    sql,
-                    false,
-                )
-            })
-            .collect();
-        Migrator::with_migrations(migrations)
+        migrator(MIGRATIONS)
             .run(&pool)
             .await
             .map_err(Error::Migrate)?;
@@ -219,4 +220,42 @@ impl Db {
 /// Milliseconds, counts and flags as the database holds them.
 fn to_db(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same statements run on Postgres, where the tests over HTTP begin with them.
+    #[tokio::test]
+    async fn a_database_of_an_older_version_keeps_its_rows() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!(
+            "sqlite://{}?mode=rwc",
+            folder.path().join("old.db").display()
+        );
+        let pool = AnyPool::connect(&url).await.unwrap();
+        migrator(&MIGRATIONS[..1]).run(&pool).await.unwrap();
+        pool.execute(
+            "INSERT INTO transcriptions (id, seed_id, state, life, outbox_number, created_at_ms, updated_at_ms, filename, \
+             media_type, bytes, sha256, sample_rate, channels, audio_ms, duration_estimated, source_stored, model, options, \
+             queue, labels, attempt) VALUES ('old', 7, 'queued', 1, 0, 1, 1, 'a.wav', 'audio/wav', 3, 'x', 8000, 1, 5, 0, 1, \
+             'basic-pitch', '{}', 'default', '{}', 0)",
+        )
+        .await
+        .unwrap();
+        pool.close().await;
+        for _ in 0..2 {
+            let db = Db::open(&url).await.unwrap();
+            let row = db.get("old").await.unwrap().unwrap();
+            assert_eq!(
+                (row.seed_id, row.state, &row.operated),
+                (7, State::Queued, &None)
+            );
+            assert!(!row.is_suspended());
+            assert_eq!(db.last_change().await.unwrap(), 0);
+            db.close().await;
+        }
+    }
 }

@@ -16,7 +16,8 @@ impl Db {
              ON CONFLICT (id) DO NOTHING"
         );
         let number = change.number();
-        let limit = |seconds: Option<u64>| seconds.map(|seconds| to_db(seconds.saturating_mul(1000)));
+        let limit =
+            |seconds: Option<u64>| seconds.map(|seconds| to_db(seconds.saturating_mul(1000)));
         let asked = row.operated.as_ref().map(|operated| &operated.asked);
         let inserted = row
             .bind_all(sqlx::query(AssertSqlSafe(statement)), number)
@@ -131,7 +132,7 @@ impl Db {
         Ok(true)
     }
 
-    /// Rows that should have been started before `now_ms`, the latest first to be helped last.
+    /// Rows that should have been started before `now_ms`, the longest past first.
     pub async fn list_past_queue_deadline(
         &self,
         now_ms: u64,

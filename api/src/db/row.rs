@@ -103,7 +103,9 @@ pub struct Row {
 impl Row {
     /// Its owner wants no worker to have it.
     pub fn is_suspended(&self) -> bool {
-        self.operated.as_ref().is_some_and(|operated| operated.suspended)
+        self.operated
+            .as_ref()
+            .is_some_and(|operated| operated.suspended)
     }
 }
 
@@ -237,8 +239,16 @@ impl Row {
             .bind(operated.map(|operated| to_json(&operated.asked)))
             .bind(i64::from(self.is_suspended()))
             .bind(operated.and_then(|operated| operated.ttl_ms).map(to_db))
-            .bind(operated.and_then(|operated| operated.queue_deadline_ms).map(to_db))
-            .bind(operated.and_then(|operated| operated.run_deadline_ms).map(to_db))
+            .bind(
+                operated
+                    .and_then(|operated| operated.queue_deadline_ms)
+                    .map(to_db),
+            )
+            .bind(
+                operated
+                    .and_then(|operated| operated.run_deadline_ms)
+                    .map(to_db),
+            )
     }
 }
 

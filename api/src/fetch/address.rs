@@ -45,9 +45,12 @@ impl FromStr for Cidr {
 impl Cidr {
     fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
-            (IpAddr::V4(net), IpAddr::V4(address)) => {
-                same_start(net.to_bits().into(), address.to_bits().into(), 32, self.bits)
-            }
+            (IpAddr::V4(net), IpAddr::V4(address)) => same_start(
+                net.to_bits().into(),
+                address.to_bits().into(),
+                32,
+                self.bits,
+            ),
             (IpAddr::V6(net), IpAddr::V6(address)) => {
                 same_start(net.to_bits(), address.to_bits(), 128, self.bits)
             }
@@ -107,7 +110,9 @@ impl Policy {
     /// The same for one that a server redirects to.
     pub(crate) fn check(&self, url: &Url) -> Result<(), Refusal> {
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Refusal::Invalid("the address must begin with http:// or https://"));
+            return Err(Refusal::Invalid(
+                "the address must begin with http:// or https://",
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Refusal::Invalid(
@@ -115,7 +120,10 @@ impl Policy {
             ));
         }
         // Ports of other services, to some of which HTTP can be made to look like their own language.
-        if url.port().is_some_and(|port| port < 1024 && port != 80 && port != 443) {
+        if url
+            .port()
+            .is_some_and(|port| port < 1024 && port != 80 && port != 443)
+        {
             return Err(Refusal::Invalid("the port must be 80, 443 or above 1023"));
         }
         let literal = match url.host() {
@@ -195,21 +203,77 @@ mod tests {
     #[test]
     fn only_public_addresses_are_gone_to() {
         for bad in [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "127.0.0.1", "127.255.255.255", "100.64.0.1", "100.100.100.200",
-            "100.127.255.255", "169.254.169.254", "169.254.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-            "192.0.0.192", "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.9",
-            "168.63.129.16", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
-            "::", "::1", "fe80::1", "febf::1", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001::1", "2001:10::1",
-            "2001:db8::1", "2002:7f00:1::", "2002:808:808::1", "3fff::1", "5f00::1", "100::1", "4000::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "127.0.0.1",
+            "127.255.255.255",
+            "100.64.0.1",
+            "100.100.100.200",
+            "100.127.255.255",
+            "169.254.169.254",
+            "169.254.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.88.99.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.9",
+            "168.63.129.16",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "fec0::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "2001::1",
+            "2001:10::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "2002:808:808::1",
+            "3fff::1",
+            "5f00::1",
+            "100::1",
+            "4000::1",
             // An IPv4 address in an IPv6 coat: mapped, compatible, translated, NAT64 and its local form.
-            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::7f00:1", "::ffff:0:7f00:1",
-            "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1", "64:ff9b:1::808:808", "64:ff9b:0:1::808:808",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "::7f00:1",
+            "::ffff:0:7f00:1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::808:808",
+            "64:ff9b:0:1::808:808",
         ] {
             assert!(!permits(&[], bad), "{bad}");
         }
         for good in [
-            "1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.0.1.1", "198.17.0.1",
-            "168.63.129.17", "223.255.255.255", "2606:4700::1111", "2001:200::1", "2a00::1", "::ffff:8.8.8.8",
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "198.17.0.1",
+            "168.63.129.17",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2001:200::1",
+            "2a00::1",
+            "::ffff:8.8.8.8",
             "64:ff9b::808:808",
         ] {
             assert!(permits(&[], good), "{good}");
@@ -219,15 +283,36 @@ mod tests {
     #[test]
     fn what_is_allowed_is_gone_to_in_every_form_and_nothing_else() {
         let nets = ["10.1.0.0/16", "fd00:1::/32", "127.0.0.1"];
-        for good in ["10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd00:1::5", "127.0.0.1"] {
+        for good in [
+            "10.1.2.3",
+            "::ffff:10.1.2.3",
+            "64:ff9b::10.1.2.3",
+            "fd00:1::5",
+            "127.0.0.1",
+        ] {
             assert!(permits(&nets, good), "{good}");
         }
-        for bad in ["10.2.0.1", "127.0.0.2", "fd00:2::1", "169.254.169.254", "::1"] {
+        for bad in [
+            "10.2.0.1",
+            "127.0.0.2",
+            "fd00:2::1",
+            "169.254.169.254",
+            "::1",
+        ] {
             assert!(!permits(&nets, bad), "{bad}");
         }
         assert!(permits(&["0.0.0.0/0"], "127.0.0.1") && !permits(&["0.0.0.0/0"], "::1"));
         assert!(permits(&["::/0"], "::1") && permits(&["64:ff9b:1::/48"], "64:ff9b:1::1"));
-        for bad in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/-1", "10.0.0.0/8/8", "host/8", "/8"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "::/129",
+            "10.0.0.0/-1",
+            "10.0.0.0/8/8",
+            "host/8",
+            "/8",
+        ] {
             assert!(bad.parse::<Cidr>().is_err(), "{bad}");
         }
     }
@@ -237,23 +322,69 @@ mod tests {
         let policy = Policy::new(vec!["127.0.0.0/8".parse().unwrap()]);
         let strict = Policy::default();
         // Every spelling of an IPv4 address is that address.
-        for loopback in ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"] {
+        for loopback in [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "0x7f.1",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+        ] {
             let url = format!("http://{loopback}:8080/a.wav");
             assert!(policy.read(&url).is_ok(), "{url}");
-            assert!(matches!(strict.read(&url), Err(Refusal::Forbidden(_))), "{url}");
+            assert!(
+                matches!(strict.read(&url), Err(Refusal::Forbidden(_))),
+                "{url}"
+            );
         }
-        assert!(matches!(strict.read("http://169.254.169.254/latest"), Err(Refusal::Forbidden(_))));
-        assert!(matches!(strict.read("http://[::1]/"), Err(Refusal::Forbidden(_))));
+        assert!(matches!(
+            strict.read("http://169.254.169.254/latest"),
+            Err(Refusal::Forbidden(_))
+        ));
+        assert!(matches!(
+            strict.read("http://[::1]/"),
+            Err(Refusal::Forbidden(_))
+        ));
         for bad in [
-            "", "a.wav", "/a.wav", "file:///etc/passwd", "ftp://example.org/a", "gopher://example.org/", "data:audio/wav;base64,AA",
-            "http://", "http:///a", "http://user@example.org/", "http://:pass@example.org/", "https://u:p@example.org/a",
-            "http://example.org:22/", "http://example.org:25/", "http://example.org:65536/", "http://[::1/", "http://exa mple.org/",
-            "http://example.org:6379x/", "javascript:alert(1)", "redis://example.org/",
+            "",
+            "a.wav",
+            "/a.wav",
+            "file:///etc/passwd",
+            "ftp://example.org/a",
+            "gopher://example.org/",
+            "data:audio/wav;base64,AA",
+            "http://",
+            "http:///a",
+            "http://user@example.org/",
+            "http://:pass@example.org/",
+            "https://u:p@example.org/a",
+            "http://example.org:22/",
+            "http://example.org:25/",
+            "http://example.org:65536/",
+            "http://[::1/",
+            "http://exa mple.org/",
+            "http://example.org:6379x/",
+            "javascript:alert(1)",
+            "redis://example.org/",
         ] {
-            assert!(matches!(strict.read(bad), Err(Refusal::Invalid(_))), "{bad}");
+            assert!(
+                matches!(strict.read(bad), Err(Refusal::Invalid(_))),
+                "{bad}"
+            );
         }
-        assert!(strict.read(&format!("http://example.org/{}", "a".repeat(2048))).is_err());
-        for good in ["https://example.org/a.flac?sig=x", "http://example.org:8080/a", "http://EXAMPLE.org", "https://8.8.8.8/a"] {
+        assert!(
+            strict
+                .read(&format!("http://example.org/{}", "a".repeat(2048)))
+                .is_err()
+        );
+        for good in [
+            "https://example.org/a.flac?sig=x",
+            "http://example.org:8080/a",
+            "http://EXAMPLE.org",
+            "https://8.8.8.8/a",
+        ] {
             assert!(strict.read(good).is_ok(), "{good}");
         }
     }

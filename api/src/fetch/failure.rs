@@ -54,7 +54,9 @@ impl Failure {
             )),
             401 | 403 => Some(Self::last(
                 "source_refused",
-                format!("{host} does not let us have it ({status}); is a signature missing or over?"),
+                format!(
+                    "{host} does not let us have it ({status}); is a signature missing or over?"
+                ),
             )),
             _ => Some(Self::last(
                 "source_refused",

@@ -203,7 +203,9 @@ mod tests {
     }
 
     fn moved(to: &str) -> String {
-        format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        format!(
+            "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )
     }
 
     /// Each look-up of a name gets the next list, the last one for ever.
@@ -244,7 +246,11 @@ mod tests {
             &["169.254.169.254"],
         ] {
             let http = Http::with_lookup(Policy::default(), names(&[list]));
-            assert_eq!(code(http.open(&url).await), "source_forbidden_address", "{list:?}");
+            assert_eq!(
+                code(http.open(&url).await),
+                "source_forbidden_address",
+                "{list:?}"
+            );
         }
         assert_eq!(count.load(Ordering::Relaxed), 0);
         let http = Http::with_lookup(allowing(&["127.0.0.0/8"]), names(&[&["127.0.0.1"]]));
@@ -269,7 +275,10 @@ mod tests {
     async fn redirects_are_judged_and_counted() {
         let http = Http::new(allowing(&["127.0.0.1/32"]));
         for (to, wanted) in [
-            ("http://169.254.169.254/latest/meta-data", "source_forbidden_address"),
+            (
+                "http://169.254.169.254/latest/meta-data",
+                "source_forbidden_address",
+            ),
             ("http://[::1]:9/", "source_forbidden_address"),
             ("http://2130706434/", "source_forbidden_address"),
             ("file:///etc/passwd", "source_invalid"),
@@ -279,7 +288,11 @@ mod tests {
             ("/again", "source_invalid"),
         ] {
             let (port, count) = serve(move |_| moved(to)).await;
-            assert_eq!(code(http.open(&format!("http://127.0.0.1:{port}/")).await), wanted, "{to}");
+            assert_eq!(
+                code(http.open(&format!("http://127.0.0.1:{port}/")).await),
+                wanted,
+                "{to}"
+            );
             assert!(count.load(Ordering::Relaxed) <= 1 + MOST_REDIRECTS);
         }
         let (port, _) = serve(|request| match request.starts_with("GET /b ") {
@@ -287,7 +300,10 @@ mod tests {
             false => moved("b"),
         })
         .await;
-        assert_eq!(code(http.open(&format!("http://127.0.0.1:{port}/a")).await), "ok");
+        assert_eq!(
+            code(http.open(&format!("http://127.0.0.1:{port}/a")).await),
+            "ok"
+        );
     }
 
     #[tokio::test]
@@ -296,21 +312,35 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let result = http.open(&format!("http://127.0.0.1:{port}/a?signature=secret")).await;
+        let result = http
+            .open(&format!("http://127.0.0.1:{port}/a?signature=secret"))
+            .await;
         let Err(Failure::Again(error)) = result else {
             panic!("{result:?}");
         };
         assert_eq!(error.code, "source_unreachable");
-        assert!(!error.message.contains("secret") && !error.message.contains("/a"), "{error:?}");
+        assert!(
+            !error.message.contains("secret") && !error.message.contains("/a"),
+            "{error:?}"
+        );
     }
 
     #[tokio::test]
     async fn no_header_tells_anything_about_us() {
         let (port, _) = serve(|request| ok(request)).await;
         let http = Http::new(allowing(&["127.0.0.1/32"]));
-        let answer = http.open(&format!("http://127.0.0.1:{port}/a")).await.unwrap();
+        let answer = http
+            .open(&format!("http://127.0.0.1:{port}/a"))
+            .await
+            .unwrap();
         let seen = answer.text().await.unwrap().to_ascii_lowercase();
-        for name in ["authorization", "cookie", "referer", "accept-encoding", "x-forwarded"] {
+        for name in [
+            "authorization",
+            "cookie",
+            "referer",
+            "accept-encoding",
+            "x-forwarded",
+        ] {
             assert!(!seen.contains(name), "{seen}");
         }
     }

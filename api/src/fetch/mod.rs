@@ -14,8 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-pub(crate) use address::Policy;
-pub use address::Cidr;
+pub(crate) use address::{Cidr, Policy};
 pub(crate) use failure::code_of;
 pub(crate) use one::{may_use, not_found};
 

@@ -73,14 +73,15 @@ async fn obtain(state: &AppState, fetch: &Fetch) -> Result<(Received, Fetched), 
                 check_size(state, bytes)?;
             }
             let host = host_of(answer.url());
-            let stream = answer.bytes_stream().map(|piece| {
-                piece.map_err(|error| failed(&error.without_url(), &host))
-            });
+            let stream = answer
+                .bytes_stream()
+                .map(|piece| piece.map_err(|error| failed(&error.without_url(), &host)));
             receive(state, fetch, stream).await
         }
         Source::Object(key) => match state.objects.stream(ObjectKey::Import(key), None).await {
             Ok(stream) => {
-                let stream = stream.map(|piece| piece.map_err(|cause| Failure::Away(cause.to_string())));
+                let stream =
+                    stream.map(|piece| piece.map_err(|cause| Failure::Away(cause.to_string())));
                 receive(state, fetch, stream).await
             }
             Err(error) if error.is_not_found() => {
@@ -159,9 +160,13 @@ async fn copy(
 ) -> Result<(Received, Fetched), Failure> {
     let missing = || Failure::last("source_not_found", not_found(from));
     let source = state.db.get(from).await?;
-    let source = source.filter(|row| may_use(row, origin)).ok_or_else(missing)?;
+    let source = source
+        .filter(|row| may_use(row, origin))
+        .ok_or_else(missing)?;
     if source.state == State::Created && !source.source_stored {
-        return Err(Failure::Away(format!("the source of {from} is not here yet")));
+        return Err(Failure::Away(format!(
+            "the source of {from} is not here yet"
+        )));
     }
     if !source.source_stored {
         let message = format!("the recording of {from} is no longer kept");
@@ -169,7 +174,9 @@ async fn copy(
     }
     confirm(state, fetch).await?;
     let id = fetch.row.id.as_str();
-    let copied = state.objects.copy(ObjectKey::Audio(from), ObjectKey::Audio(id));
+    let copied = state
+        .objects
+        .copy(ObjectKey::Audio(from), ObjectKey::Audio(id));
     copied.await.map_err(|error| match error.is_not_found() {
         true => missing(),
         false => error.into(),
@@ -210,18 +217,23 @@ async fn settle(
     let outcome = match ended {
         Ok((received, found)) => return fetched(state, fetch, received, &found).await,
         Err(Failure::Again(error)) if fetch.tries + 1 < state.config.operator.fetch_tries => {
-            let pause = PAUSE * 2_u32.saturating_pow(u32::try_from(fetch.tries).unwrap_or(0).min(8));
+            let pause =
+                PAUSE * 2_u32.saturating_pow(u32::try_from(fetch.tries).unwrap_or(0).min(8));
             tracing::info!(task.id = %id, task.code = %error.code, cause = %error.message, "the source is tried again");
-            state.db.put_off_fetch(fetch, now_ms() + ms(pause), true).await?;
+            state
+                .db
+                .put_off_fetch(fetch, now_ms() + ms(pause), true)
+                .await?;
             "again"
         }
         Err(Failure::Again(found) | Failure::Final(found)) => {
             let now = now_ms();
             tracing::info!(task.id = %id, task.code = %found.code, cause = %found.message, "the source cannot be used");
-            let ended = state.db.end_unqueued(&fetch.row, State::Failed, Some(&found), now, expiry(state, now));
+            let ended = state.db.fail_fetch(fetch, &found, now, expiry(state, now));
             if ended.await? {
                 let code = names::bounded_code(&found.code);
-                metrics::counter!(names::JOBS_FINISHED, "state" => "failed", "code" => code).increment(1);
+                metrics::counter!(names::JOBS_FINISHED, "state" => "failed", "code" => code)
+                    .increment(1);
                 changed(state, id);
             }
             "failed"
@@ -233,7 +245,10 @@ async fn settle(
                 false => AWAY,
             };
             tracing::warn!(task.id = %id, %cause, "a source cannot be fetched now");
-            state.db.put_off_fetch(fetch, now_ms() + ms(pause), false).await?;
+            state
+                .db
+                .put_off_fetch(fetch, now_ms() + ms(pause), false)
+                .await?;
             "away"
         }
         Err(Failure::Lost) => {
@@ -259,9 +274,11 @@ async fn fetched(
         }
         Ok(None) => {
             // Only what no row owns goes: whoever took it over may have stored the same name by now.
-            let owned = state.db.get(id).await?.is_some_and(|row| {
-                row.source_stored || row.state == State::Created
-            });
+            let owned = state
+                .db
+                .get(id)
+                .await?
+                .is_some_and(|row| row.source_stored || row.state == State::Created);
             if owned {
                 received.keep();
             }

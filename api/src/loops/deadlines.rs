@@ -52,7 +52,13 @@ async fn end_waiting(
         state.db.forget_queue_deadline(&row.id).await?;
         return Ok(());
     }
-    end(state, row, CancelKind::QueueDeadline, "it was not started in time").await?;
+    end(
+        state,
+        row,
+        CancelKind::QueueDeadline,
+        "it was not started in time",
+    )
+    .await?;
     // The outcome comes through the outbox; until then the row need not come up again.
     state.db.forget_queue_deadline(&row.id).await?;
     Ok(())
@@ -86,11 +92,25 @@ async fn end_running(
     snapshot: &TaskSnapshot,
     now: u64,
 ) -> anyhow::Result<()> {
-    let deadline_ms = row.operated.as_ref().and_then(|operated| operated.run_deadline_ms);
-    let unfinished = matches!(snapshot.status, TaskStatus::Pending | TaskStatus::Processing);
+    let deadline_ms = row
+        .operated
+        .as_ref()
+        .and_then(|operated| operated.run_deadline_ms);
+    let unfinished = matches!(
+        snapshot.status,
+        TaskStatus::Pending | TaskStatus::Processing
+    );
     match (deadline_ms, snapshot.started_at_ms) {
-        (Some(deadline_ms), _) if deadline_ms <= now && unfinished && !snapshot.cancel_requested => {
-            end(state, row, CancelKind::Deadline, "it ran longer than its job allows").await?;
+        (Some(deadline_ms), _)
+            if deadline_ms <= now && unfinished && !snapshot.cancel_requested =>
+        {
+            end(
+                state,
+                row,
+                CancelKind::Deadline,
+                "it ran longer than its job allows",
+            )
+            .await?;
         }
         // Between two attempts the hash still has the time of the last one.
         (None, Some(started_at_ms)) if snapshot.status == TaskStatus::Processing => {

@@ -59,7 +59,10 @@ struct Limits {
 /// Reads the body; the ranges are those of the custom resource.
 pub(super) fn read(body: Value) -> ApiResult<Request> {
     let invalid = |why: &dyn std::fmt::Display| {
-        ApiError::new(Code::ParameterInvalid, format!("the request cannot be used: {why}"))
+        ApiError::new(
+            Code::ParameterInvalid,
+            format!("the request cannot be used: {why}"),
+        )
     };
     // serde would take a list for a struct, field by field.
     if !body.is_object() {
@@ -69,7 +72,9 @@ pub(super) fn read(body: Value) -> ApiResult<Request> {
     let origin = body.origin.unwrap_or_default();
     if !is_origin(&origin) {
         let detail = "`origin` must be RELEASE/NAMESPACE";
-        return Err(ApiError::new(Code::ParameterInvalid, detail).field("/origin", "not RELEASE/NAMESPACE"));
+        return Err(
+            ApiError::new(Code::ParameterInvalid, detail).field("/origin", "not RELEASE/NAMESPACE")
+        );
     }
     let limits = &body.limits;
     let backoff_limit = within("/limits/backoffLimit", limits.backoff_limit, 0..=10)?.unwrap_or(2);
@@ -106,12 +111,16 @@ pub(super) fn read(body: Value) -> ApiResult<Request> {
 
 /// `release/namespace`, both as Kubernetes names things.
 pub(super) fn is_origin(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    // The namespace becomes part of keys, so it must not be `..`.
     let name = |part: &str| {
-        !part.is_empty()
-            && part.len() <= 253
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+        let bytes = part.as_bytes();
+        part.len() <= 253
+            && bytes
+                .iter()
+                .all(|byte| plain(*byte) || b".-".contains(byte))
+            && bytes.first().is_some_and(|byte| plain(*byte))
+            && bytes.last().is_some_and(|byte| plain(*byte))
     };
     text.split_once('/')
         .is_some_and(|(release, namespace)| name(release) && name(namespace))
@@ -126,7 +135,9 @@ fn read_source(source: SourceBody) -> ApiResult<Source> {
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(source), None) => Ok(source),
-        (None, _) => Err(source_invalid("name a source: url, object or transcription")),
+        (None, _) => Err(source_invalid(
+            "name a source: url, object or transcription",
+        )),
         (Some(_), Some(_)) => Err(source_invalid(
             "name one source only: url, object or transcription",
         )),
@@ -157,7 +168,10 @@ fn signed_within(
     }
     let problem = format!("must lie between {} and {}", range.start(), range.end());
     let name = pointer.rsplit('/').next().unwrap_or_default();
-    Err(ApiError::new(Code::ParameterInvalid, format!("`{name}` {problem}")).field(pointer, problem))
+    Err(
+        ApiError::new(Code::ParameterInvalid, format!("`{name}` {problem}"))
+            .field(pointer, problem),
+    )
 }
 
 /// What of a repeated request differs from the first, as JSON pointers.
@@ -168,9 +182,18 @@ pub(super) fn differences(first: &Asked, again: &Asked) -> Vec<&'static str> {
         ("/options", first.options == again.options),
         ("/queue", first.queue == again.queue),
         ("/priority", first.priority == again.priority),
-        ("/limits/backoffLimit", first.backoff_limit == again.backoff_limit),
-        ("/limits/activeDeadlineSeconds", first.run_limit_seconds == again.run_limit_seconds),
-        ("/limits/queueDeadlineSeconds", first.queue_limit_seconds == again.queue_limit_seconds),
+        (
+            "/limits/backoffLimit",
+            first.backoff_limit == again.backoff_limit,
+        ),
+        (
+            "/limits/activeDeadlineSeconds",
+            first.run_limit_seconds == again.run_limit_seconds,
+        ),
+        (
+            "/limits/queueDeadlineSeconds",
+            first.queue_limit_seconds == again.queue_limit_seconds,
+        ),
     ]
     .into_iter()
     .filter_map(|(pointer, same)| (!same).then_some(pointer))
@@ -202,7 +225,8 @@ pub(super) fn decide(models: &Models, policy: &Policy, request: &Request) -> Api
     let filename = match &asked.source {
         Source::Url(text) => {
             let url = policy.read(text).map_err(|refusal| {
-                ApiError::new(code_of(&refusal), refusal.to_string()).field("/source/url", "cannot be used")
+                ApiError::new(code_of(&refusal), refusal.to_string())
+                    .field("/source/url", "cannot be used")
             })?;
             last_segment(&url)
         }
@@ -241,7 +265,9 @@ fn wanted_queue(models: &Models, model: &Model, name: &str) -> ApiResult<QueueNa
             model.name,
             names.join(", ")
         );
-        return Err(ApiError::new(Code::QueueNotForModel, detail).field("/queue", "not for this model"));
+        return Err(
+            ApiError::new(Code::QueueNotForModel, detail).field("/queue", "not for this model")
+        );
     }
     Ok(queue)
 }
@@ -276,7 +302,10 @@ fn last_segment(url: &url::Url) -> String {
 fn check_key(key: &str, namespace: &str) -> ApiResult<()> {
     let prefix = format!("imports/{namespace}/");
     let plain = |part: &str| {
-        !part.is_empty() && part != "." && part != ".." && !part.chars().any(|c| c.is_control() || c == '\\')
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && !part.chars().any(|c| c.is_control() || c == '\\')
     };
     let fits = key.len() <= LONGEST_KEY_BYTES
         && key
@@ -319,7 +348,8 @@ mod tests {
     }
 
     fn with(name: &str, value: Value) -> Value {
-        let mut body = json!({"source": {"url": "https://example.org/a.wav"}, "origin": "wtt/music"});
+        let mut body =
+            json!({"source": {"url": "https://example.org/a.wav"}, "origin": "wtt/music"});
         body[name] = value;
         body
     }
@@ -330,22 +360,74 @@ mod tests {
         for (name, value, wanted) in [
             ("source", json!(null), "source_invalid"),
             ("source", json!({}), "source_invalid"),
-            ("source", json!({"url": "https://a.org/", "object": "imports/music/a"}), "source_invalid"),
-            ("source", json!({"url": "file:///etc/passwd"}), "source_invalid"),
-            ("source", json!({"url": "http://127.0.0.1/"}), "source_forbidden_address"),
-            ("source", json!({"uri": "https://a.org/"}), "parameter_invalid"),
+            (
+                "source",
+                json!({"url": "https://a.org/", "object": "imports/music/a"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"url": "file:///etc/passwd"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"url": "http://127.0.0.1/"}),
+                "source_forbidden_address",
+            ),
+            (
+                "source",
+                json!({"uri": "https://a.org/"}),
+                "parameter_invalid",
+            ),
             ("source", json!("https://a.org/"), "parameter_invalid"),
             ("source", json!({"object": "imports/music/a/b.flac"}), ""),
-            ("source", json!({"object": "imports/music2/a"}), "source_invalid"),
-            ("source", json!({"object": "imports/music/"}), "source_invalid"),
-            ("source", json!({"object": "imports/music/../other/a"}), "source_invalid"),
-            ("source", json!({"object": "imports/music/./a"}), "source_invalid"),
-            ("source", json!({"object": "imports/music//a"}), "source_invalid"),
-            ("source", json!({"object": "/imports/music/a"}), "source_invalid"),
+            (
+                "source",
+                json!({"object": "imports/music2/a"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"object": "imports/music/"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"object": "imports/music/../other/a"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"object": "imports/music/./a"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"object": "imports/music//a"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"object": "/imports/music/a"}),
+                "source_invalid",
+            ),
             ("source", json!({"object": "audio/a"}), "source_invalid"),
-            ("source", json!({"object": "imports/music/a\u{0}b"}), "source_invalid"),
-            ("source", json!({"object": "imports/music/..\\..\\a"}), "source_invalid"),
-            ("source", json!({"transcription": "../a"}), "source_not_found"),
+            (
+                "source",
+                json!({"object": "imports/music/a\u{0}b"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"object": "imports/music/..\\..\\a"}),
+                "source_invalid",
+            ),
+            (
+                "source",
+                json!({"transcription": "../a"}),
+                "source_not_found",
+            ),
             ("model", json!("nope"), "model_unknown"),
             ("model", json!(1), "parameter_invalid"),
             ("queue", json!("gpu"), ""),
@@ -353,19 +435,38 @@ mod tests {
             ("queue", json!("nope"), "queue_unknown"),
             ("queue", json!("HIGH!"), "queue_unknown"),
             ("options", json!({"onsetThresholdPercent": 50}), ""),
-            ("options", json!({"onsetThresholdPercent": 150}), "options_invalid"),
+            (
+                "options",
+                json!({"onsetThresholdPercent": 150}),
+                "options_invalid",
+            ),
             ("options", json!({"speed": 1}), "options_invalid"),
             ("options", json!([1]), "parameter_invalid"),
             ("priority", json!(1001), "parameter_invalid"),
             ("priority", json!(1.5), "parameter_invalid"),
             ("limits", json!({"backoffLimit": -1}), "parameter_invalid"),
-            ("limits", json!({"activeDeadlineSeconds": 0}), "parameter_invalid"),
-            ("limits", json!({"queueDeadlineSeconds": -5}), "parameter_invalid"),
-            ("limits", json!({"ttlSecondsAfterFinished": 99_999_999_999_i64}), "parameter_invalid"),
+            (
+                "limits",
+                json!({"activeDeadlineSeconds": 0}),
+                "parameter_invalid",
+            ),
+            (
+                "limits",
+                json!({"queueDeadlineSeconds": -5}),
+                "parameter_invalid",
+            ),
+            (
+                "limits",
+                json!({"ttlSecondsAfterFinished": 99_999_999_999_i64}),
+                "parameter_invalid",
+            ),
             ("limits", json!({"backoff_limit": 1}), "parameter_invalid"),
             ("origin", json!("music"), "parameter_invalid"),
             ("origin", json!("a/b/c"), "parameter_invalid"),
             ("origin", json!("A/b"), "parameter_invalid"),
+            ("origin", json!("../.."), "parameter_invalid"),
+            ("origin", json!("a/-b"), "parameter_invalid"),
+            ("origin", json!("a/"), "parameter_invalid"),
             ("colour", json!("red"), "parameter_invalid"),
         ] {
             assert_eq!(code(with(name, value.clone())), wanted, "{name}: {value}");
@@ -386,7 +487,10 @@ mod tests {
     #[test]
     fn names_of_files_are_read_from_addresses() {
         let name = |text: &str| last_segment(&url::Url::parse(text).unwrap());
-        assert_eq!(name("https://example.org/a/take%203.flac?sig=x"), "take 3.flac");
+        assert_eq!(
+            name("https://example.org/a/take%203.flac?sig=x"),
+            "take 3.flac"
+        );
         assert_eq!(name("https://example.org/%2e%2e%2fpasswd"), "passwd");
         assert_eq!(name("https://example.org/a%zz%"), "a%zz%");
         assert_eq!(name("https://example.org"), "recording");

@@ -30,7 +30,10 @@ pub(super) async fn cancel(
     let (kind, reason) = match wanted.kind.as_deref() {
         None | Some("cancelled") => (CancelKind::Cancelled, "its job was deleted"),
         Some("deadline") => (CancelKind::Deadline, "it ran longer than its job allows"),
-        Some("queue_deadline") => (CancelKind::QueueDeadline, "it waited longer than its job allows"),
+        Some("queue_deadline") => (
+            CancelKind::QueueDeadline,
+            "it waited longer than its job allows",
+        ),
         Some(_) => {
             let detail = "`kind` must be cancelled, deadline or queue_deadline";
             return Err(ApiError::new(Code::ParameterInvalid, detail));

@@ -53,14 +53,19 @@ pub(super) async fn list(
         .await
         .iter()
         .map(|shown| {
-            let seq = shown.row.operated.as_ref().map_or(0, |operated| operated.seq);
+            let seq = shown
+                .row
+                .operated
+                .as_ref()
+                .map_or(0, |operated| operated.seq);
             (seq, item(&state, shown))
         })
         .collect();
     // Their owner still waits for them.
     for (id, origin, seq) in changes.removed {
         let error = json!({"code": "deleted", "kind": "cancelled", "message": "the transcription was deleted"});
-        let item = json!({"id": id, "origin": origin, "seq": seq, "state": "cancelled", "error": error});
+        let item =
+            json!({"id": id, "origin": origin, "seq": seq, "state": "cancelled", "error": error});
         items.push((seq, item));
     }
     items.sort_by_key(|(seq, _)| *seq);

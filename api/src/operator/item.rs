@@ -47,12 +47,16 @@ pub(super) fn item(state: &AppState, shown: &View) -> Value {
     let started = snapshot.and_then(|snapshot| snapshot.started_at_ms);
     put("created_at_ms", Some(row.created_at_ms.into()));
     put("queued_at_ms", row.queued_at_ms.map(Value::from));
-    put("started_at_ms", started.or(row.started_at_ms).map(Value::from));
+    put(
+        "started_at_ms",
+        started.or(row.started_at_ms).map(Value::from),
+    );
     put("finished_at_ms", row.finished_at_ms.map(Value::from));
     let error = row.error.as_ref();
     put(
         "error",
-        error.map(|error| json!({"code": error.code, "kind": error.kind, "message": error.message})),
+        error
+            .map(|error| json!({"code": error.code, "kind": error.kind, "message": error.message})),
     );
     if let Some(result) = &row.result {
         let url = signed::midi_url(state, row);

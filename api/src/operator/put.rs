@@ -70,9 +70,9 @@ async fn repeated(state: &AppState, row: Row, request: &Request) -> ApiResult<Re
             differences.join(", ").replace('/', " ").trim()
         );
         let error = ApiError::new(Code::ImmutableChanged, detail);
-        return Err(differences
-            .into_iter()
-            .fold(error, |error, pointer| error.field(pointer, "cannot be changed")));
+        return Err(differences.into_iter().fold(error, |error, pointer| {
+            error.field(pointer, "cannot be changed")
+        }));
     }
     if let Some(seconds) = request.ttl_seconds
         && operated.ttl_ms != Some(seconds * 1000)

@@ -1,6 +1,7 @@
 //! What the service does without being asked, and what it survives: crashes at the worst point, a Redis that forgets, two
 //! of everything, time passing.
 
+use api::db::State;
 use api::loops::{reconciler, subscriber, sweeper};
 use api::objects::ObjectKey;
 use api::state::now_ms;

@@ -6,6 +6,7 @@
 mod away;
 mod common;
 mod events;
+mod fetch;
 mod full;
 mod internal;
 mod loops;

@@ -108,9 +108,13 @@ impl Ground {
         let uploaded = request.multipart(form).send().await.unwrap();
         let uploaded: serde_json::Value = uploaded.json().await.unwrap();
         let created = uploaded["audio_midi_id"].as_i64().unwrap();
-        let asked = json!({"source": {"transcription": succeeded}, "origin": ORIGIN, "suspended": true});
+        let asked =
+            json!({"source": {"transcription": succeeded}, "origin": ORIGIN, "suspended": true});
         let missing = json!({"source": {"object": "imports/music/missing.wav"}, "origin": ORIGIN});
-        for (id, body, state) in [("job", &asked, "queued"), ("failed-job", &missing, "failed")] {
+        for (id, body, state) in [
+            ("job", &asked, "queued"),
+            ("failed-job", &missing, "failed"),
+        ] {
             let url = format!("{}/internal/v1/transcriptions/{id}", app.base);
             let request = app.client.put(url).bearer_auth(OPERATOR).json(body);
             assert_eq!(request.send().await.unwrap().status(), StatusCode::ACCEPTED);

@@ -13,7 +13,16 @@ const SUSPEND: Route = "PUT /internal/v1/transcriptions/{id}/suspended";
 const RESULT: Route = "GET /api/v1/results/{id}/{name}";
 
 /// Neither ids nor anything else.
-const EVIL_IDS: &[&str] = &["..%2f..%2fetc%2fpasswd", "%2e%2e", "a%00b", "%22%3b%20DROP%20TABLE%20transcriptions", "%F0%9F%8E%B8", "%0d%0aSet-Cookie:%20a=b", "*", "a_b"];
+const EVIL_IDS: &[&str] = &[
+    "..%2f..%2fetc%2fpasswd",
+    "%2e%2e",
+    "a%00b",
+    "%22%3b%20DROP%20TABLE%20transcriptions",
+    "%F0%9F%8E%B8",
+    "%0d%0aSet-Cookie:%20a=b",
+    "*",
+    "a_b",
+];
 
 fn op(method: &'static str, target: impl Into<String>) -> Request {
     request(method, target).bearer(OPERATOR)

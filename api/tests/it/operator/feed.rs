@@ -27,13 +27,21 @@ async fn feed(app: &TestApp, query: &str) -> (Vec<Value>, u64) {
 }
 
 fn ids(items: &[Value]) -> Vec<&str> {
-    items.iter().map(|item| item["id"].as_str().unwrap()).collect()
+    items
+        .iter()
+        .map(|item| item["id"].as_str().unwrap())
+        .collect()
 }
 
 async fn changes_come_in_pages_and_in_order(database: Database) {
     let (app, files) = (start(database).await, Files::start().await);
     assert_eq!(feed(&app, "origin=wtt/music").await, (vec![], 0));
-    for (uid, origin) in [("a", "wtt/music"), ("b", "wtt/other"), ("c", "wtt/music"), ("d", "else/music")] {
+    for (uid, origin) in [
+        ("a", "wtt/music"),
+        ("b", "wtt/other"),
+        ("c", "wtt/music"),
+        ("d", "else/music"),
+    ] {
         let mut body = body(&files.url("/gone.wav"));
         body["origin"] = origin.into();
         submit(&app, uid, &body).await;
@@ -42,12 +50,21 @@ async fn changes_come_in_pages_and_in_order(database: Database) {
     let (items, head) = feed(&app, "origin=wtt/music").await;
     assert_eq!(ids(&items), ["a", "c"]);
     assert!(items[0]["seq"].as_u64() < items[1]["seq"].as_u64());
-    assert_eq!((&items[0]["state"], &items[0]["error"]["code"]), (&"failed".into(), &"source_not_found".into()));
+    assert_eq!(
+        (&items[0]["state"], &items[0]["error"]["code"]),
+        (&"failed".into(), &"source_not_found".into())
+    );
     // The head counts for everybody, so that the next look begins behind it.
-    assert_eq!(feed(&app, &format!("origin=wtt/music&after={head}")).await, (vec![], head));
+    assert_eq!(
+        feed(&app, &format!("origin=wtt/music&after={head}")).await,
+        (vec![], head)
+    );
     assert_eq!(feed(&app, "origin=wtt/music&limit=0").await, (vec![], head));
     let far = head + 1000;
-    assert_eq!(feed(&app, &format!("origin=wtt/music&after={far}")).await, (vec![], far));
+    assert_eq!(
+        feed(&app, &format!("origin=wtt/music&after={far}")).await,
+        (vec![], far)
+    );
     let (all, _) = feed(&app, "origin=wtt/").await;
     assert_eq!(ids(&all), ["a", "b", "c"]);
     let mut seen = Vec::new();
@@ -65,7 +82,17 @@ async fn changes_come_in_pages_and_in_order(database: Database) {
     submit(&app, "e", &body(&files.url("/never.wav"))).await;
     let (active, _) = feed(&app, "origin=wtt/music&active=true").await;
     assert_eq!(ids(&active), ["e"]);
-    for bad in ["", "origin=", "origin=wtt", "origin=/", "origin=wtt/a/b", "origin=WTT/a", "origin=wtt/a&after=-1", "origin=wtt/a&limit=x", "origin=wtt/a&colour=red"] {
+    for bad in [
+        "",
+        "origin=",
+        "origin=wtt",
+        "origin=/",
+        "origin=wtt/a/b",
+        "origin=WTT/a",
+        "origin=wtt/a&after=-1",
+        "origin=wtt/a&limit=x",
+        "origin=wtt/a&colour=red",
+    ] {
         let answer = get(&app, &format!("/internal/v1/transcriptions?{bad}")).await;
         problem(answer, 422, "parameter_invalid").await;
     }
@@ -88,11 +115,23 @@ async fn a_reader_skips_nothing_however_many_write(database: Database) {
             loop {
                 // Before the look: what was written until now must be in it.
                 let last = done.load(Ordering::SeqCst);
-                let page = db.changes(Wanted { origin: "wtt/music", after, limit: 7, active: false }).await.unwrap();
+                let page = db
+                    .changes(Wanted {
+                        origin: "wtt/music",
+                        after,
+                        limit: 7,
+                        active: false,
+                    })
+                    .await
+                    .unwrap();
                 let got = page.rows.len();
                 for row in page.rows {
                     let seq = row.operated.as_ref().unwrap().seq;
-                    assert!(seq > after && seq <= page.next, "{seq} {after} {}", page.next);
+                    assert!(
+                        seq > after && seq <= page.next,
+                        "{seq} {after} {}",
+                        page.next
+                    );
                     assert!(numbers.insert(seq), "{seq} twice");
                     states.insert(row.id, row.state);
                 }
@@ -114,7 +153,11 @@ async fn a_reader_skips_nothing_however_many_write(database: Database) {
                 row.created_at_ms = u64::MAX >> 2;
                 assert!(db.insert_asked(&row).await.unwrap());
                 assert!(!db.insert_asked(&row).await.unwrap(), "once");
-                assert!(db.end_unqueued(&row, State::Cancelled, None, 1, None).await.unwrap());
+                assert!(
+                    db.end_unqueued(&row, State::Cancelled, None, 1, None)
+                        .await
+                        .unwrap()
+                );
                 if at % 4 == 0 {
                     db.raise_life(&row.id, 1, 2).await.unwrap().unwrap();
                 }
@@ -140,12 +183,16 @@ async fn a_reader_skips_nothing_however_many_write(database: Database) {
 async fn uploads_are_nobodys_business(database: Database) {
     let app = start(database).await;
     let id = app.submit().await;
-    app.post(&format!("/api/v1/transcriptions/{id}/cancel")).await;
+    app.post(&format!("/api/v1/transcriptions/{id}/cancel"))
+        .await;
     app.wait_for(&id, "cancelled").await;
     assert_eq!(app.state.db.last_change().await.unwrap(), 0);
     assert_eq!(app.state.db.get(&id).await.unwrap().unwrap().operated, None);
     let shown = app.show(&id).await;
     assert_eq!(shown["source"]["kind"], "upload");
-    assert!(shown.get("origin").is_none() && shown.get("suspended").is_none(), "{shown}");
+    assert!(
+        shown.get("origin").is_none() && shown.get("suspended").is_none(),
+        "{shown}"
+    );
     assert_eq!(json!(shown["queue"]), "default");
 }

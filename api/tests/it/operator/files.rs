@@ -21,7 +21,9 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) async fn start() -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
-        let routes = Router::new().fallback(answer).with_state(Arc::clone(&asked));
+        let routes = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&asked));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -49,12 +51,16 @@ async fn answer(State(asked): State<Arc<AtomicUsize>>, request: Request) -> Resp
         // Without a length, so that only counting helps.
         "/endless.wav" => {
             let piece = Bytes::from(vec![0_u8; 64 * 1024]);
-            let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+            let endless =
+                futures::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
             Body::from_stream(endless).into_response()
         }
         "/large.wav" => vec![0_u8; 400_000].into_response(),
         "/cut.wav" => {
-            let pieces = [Ok(Bytes::from(audio_files::tone(1.0))), Err(std::io::Error::other("cut"))];
+            let pieces = [
+                Ok(Bytes::from(audio_files::tone(1.0))),
+                Err(std::io::Error::other("cut")),
+            ];
             Body::from_stream(futures::stream::iter(pieces)).into_response()
         }
         "/never.wav" => {

@@ -5,7 +5,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::files::Files;
-use super::{ask, body, failure, get, item, path, pending, put, start, start_with, submit, wait_for};
+use super::{
+    ask, body, failure, get, item, path, pending, put, start, start_with, submit, unreaped,
+    wait_for,
+};
 use crate::app::{Database, TestApp, job_path, problem};
 use crate::fake_worker::FakeWorker;
 use crate::on_both;
@@ -34,20 +37,43 @@ async fn a_job_is_fetched_run_and_told(database: Database) {
     });
     let first = submit(&app, "job-1", &body).await;
     assert_eq!(
-        (&first["state"], &first["suspended"], &first["model"], &first["queue"]),
-        (&"created".into(), &false.into(), &"basic-pitch".into(), &"default".into())
+        (
+            &first["state"],
+            &first["suspended"],
+            &first["model"],
+            &first["queue"]
+        ),
+        (
+            &"created".into(),
+            &false.into(),
+            &"basic-pitch".into(),
+            &"default".into()
+        )
     );
     let queued = wait_for(&app, "job-1", "queued").await;
-    assert_eq!((&queued["audio_ms"], &queued["sample_rate"]), (&1000.into(), &8000.into()));
-    assert!(queued["seq"].as_u64() > first["seq"].as_u64(), "{first} {queued}");
+    assert_eq!(
+        (&queued["audio_ms"], &queued["sample_rate"]),
+        (&1000.into(), &8000.into())
+    );
+    assert!(
+        queued["seq"].as_u64() > first["seq"].as_u64(),
+        "{first} {queued}"
+    );
 
     // The same transcription as users see it, and nothing of the address.
     let shown = app.show("job-1").await;
     assert_eq!(
-        (&shown["source"]["kind"], &shown["source"]["filename"], &shown["origin"]),
+        (
+            &shown["source"]["kind"],
+            &shown["source"]["filename"],
+            &shown["origin"]
+        ),
         (&"url".into(), &"take 3.wav".into(), &"wtt/music".into())
     );
-    assert_eq!(shown["options"], json!({"onset_threshold": 0.4, "melodia": false}));
+    assert_eq!(
+        shown["options"],
+        json!({"onset_threshold": 0.4, "melodia": false})
+    );
     assert!(!shown.to_string().contains("secret"), "{shown}");
 
     let worker = FakeWorker::new(&app);
@@ -55,12 +81,24 @@ async fn a_job_is_fetched_run_and_told(database: Database) {
     assert_eq!(claim.id.as_str(), "job-1");
     worker.progress(&claim, 1, 4).await;
     let running = item(&app, "job-1").await;
-    assert_eq!((&running["state"], &running["attempt"]), (&"running".into(), &1.into()));
-    assert_eq!(running["progress"], json!({"stage": "inference", "current": 1, "total": 4}));
-    assert_eq!(worker.fetch(&claim).await.bytes().await.unwrap(), crate::audio_files::tone(1.0));
+    assert_eq!(
+        (&running["state"], &running["attempt"]),
+        (&"running".into(), &1.into())
+    );
+    assert_eq!(
+        running["progress"],
+        json!({"stage": "inference", "current": 1, "total": 4})
+    );
+    assert_eq!(
+        worker.fetch(&claim).await.bytes().await.unwrap(),
+        crate::audio_files::tone(1.0)
+    );
     assert_eq!(worker.hand_in(&claim).await.status(), StatusCode::OK);
     let done = wait_for(&app, "job-1", "succeeded").await;
-    assert_eq!((&done["result"]["notes"], &done["audio_ms"]), (&3.into(), &1234.into()));
+    assert_eq!(
+        (&done["result"]["notes"], &done["audio_ms"]),
+        (&3.into(), &1234.into())
+    );
     assert!(done["finished_at_ms"].as_u64() >= done["started_at_ms"].as_u64());
     assert_eq!(files.asked(), 1);
 }
@@ -96,11 +134,19 @@ async fn a_repeated_request_changes_nothing_and_another_is_refused(database: Dat
     let mut longer = first.clone();
     longer["limits"] = json!({"ttlSecondsAfterFinished": 60});
     let changed: Value = put(&app, "job-1", &longer).await.json().await.unwrap();
-    assert!(changed["seq"].as_u64() > before["seq"].as_u64(), "{changed}");
+    assert!(
+        changed["seq"].as_u64() > before["seq"].as_u64(),
+        "{changed}"
+    );
     // An upload is no job.
     let upload = app.submit().await;
     problem(put(&app, &upload, &first).await, 409, "uid_taken").await;
-    problem(get(&app, &path(&upload)).await, 404, "transcription_unknown").await;
+    problem(
+        get(&app, &path(&upload)).await,
+        404,
+        "transcription_unknown",
+    )
+    .await;
     assert_eq!((files.asked(), pending(&app).await), (1, 2));
 }
 
@@ -108,11 +154,16 @@ async fn many_at_once_make_one_job(database: Database) {
     let (app, files) = (start(database).await, Files::start().await);
     let body = body(&files.url("/take.wav"));
     let answers = futures::future::join_all((0..12).map(|_| put(&app, "job-1", &body))).await;
-    let made = answers.iter().filter(|answer| answer.status() == StatusCode::ACCEPTED);
+    let made = answers
+        .iter()
+        .filter(|answer| answer.status() == StatusCode::ACCEPTED);
     assert_eq!(made.count(), 1);
     assert!(answers.iter().all(|answer| answer.status().is_success()));
     wait_for(&app, "job-1", "queued").await;
-    assert_eq!((app.rows().await, pending(&app).await, files.asked()), (1, 1, 1));
+    assert_eq!(
+        (app.rows().await, pending(&app).await, files.asked()),
+        (1, 1, 1)
+    );
 }
 
 async fn priority_and_retries_are_the_jobs_own(database: Database) {
@@ -126,7 +177,12 @@ async fn priority_and_retries_are_the_jobs_own(database: Database) {
         submit(&app, uid, body).await;
         wait_for(&app, uid, "queued").await;
     }
-    let observed = app.state.queue.observe(&queue::QueueName::default()).await.unwrap();
+    let observed = app
+        .state
+        .queue
+        .observe(&queue::QueueName::default())
+        .await
+        .unwrap();
     assert_eq!(observed.parked, 0);
     let task = |row: &str| {
         let app = &app;
@@ -136,7 +192,12 @@ async fn priority_and_retries_are_the_jobs_own(database: Database) {
     assert_eq!(task("high").await.operated.unwrap().asked.backoff_limit, 0);
     let worker = FakeWorker::new(&app);
     let claim = worker.claim().await;
-    assert_eq!(claim.id.as_str(), "high", "before what was asked for earlier: {:?}", Priority::High);
+    assert_eq!(
+        claim.id.as_str(),
+        "high",
+        "before what was asked for earlier: {:?}",
+        Priority::High
+    );
     // No second run was asked for.
     let error = queue::TaskError {
         code: "internal".to_owned(),
@@ -161,16 +222,22 @@ async fn delete(app: &TestApp, uid: &str, kind: &str) -> (StatusCode, Value) {
 }
 
 async fn a_job_ends_when_its_end_is_asked_for(database: Database) {
-    let (app, files) = (start(database).await, Files::start().await);
+    let (app, files) = (unreaped(database).await, Files::start().await);
     // While its source is being fetched.
     submit(&app, "fetching", &body(&files.url("/never.wav"))).await;
     let (status, item_) = delete(&app, "fetching", "cancelled").await;
-    assert_eq!((status, &item_["state"]), (StatusCode::ACCEPTED, &"cancelled".into()));
+    assert_eq!(
+        (status, &item_["state"]),
+        (StatusCode::ACCEPTED, &"cancelled".into())
+    );
     assert_eq!(item_["error"]["code"], "cancelled");
     // While it waits.
     submit(&app, "waiting", &body(&files.url("/take.wav"))).await;
     wait_for(&app, "waiting", "queued").await;
-    assert_eq!(delete(&app, "waiting", "queue_deadline").await.0, StatusCode::ACCEPTED);
+    assert_eq!(
+        delete(&app, "waiting", "queue_deadline").await.0,
+        StatusCode::ACCEPTED
+    );
     assert_eq!(failure(&app, "waiting").await.0, "queue_deadline");
     // While it runs: its worker has to let go of it.
     submit(&app, "running", &body(&files.url("/take.wav"))).await;
@@ -178,18 +245,36 @@ async fn a_job_ends_when_its_end_is_asked_for(database: Database) {
     let claim = worker.claim().await;
     for _ in 0..2 {
         let (status, item) = delete(&app, "running", "cancelled").await;
-        assert_eq!((status, &item["state"]), (StatusCode::ACCEPTED, &"running".into()));
+        assert_eq!(
+            (status, &item["state"]),
+            (StatusCode::ACCEPTED, &"running".into())
+        );
     }
-    app.state.queue.release(&claim.id, &claim.token).await.unwrap();
+    app.state
+        .queue
+        .release(&claim.id, &claim.token)
+        .await
+        .unwrap();
     let ended = wait_for(&app, "running", "cancelled").await;
     assert_eq!(ended["error"]["kind"], "cancelled");
     // What has ended stays as it is, with its result.
     submit(&app, "done", &body(&files.url("/take.wav"))).await;
     worker.finish_one().await;
     let done = wait_for(&app, "done", "succeeded").await;
-    assert_eq!(delete(&app, "done", "cancelled").await, (StatusCode::OK, done));
-    assert_eq!(app.get(&format!("{}/files/midi", job_path("done"))).await.status(), StatusCode::OK);
-    let nothing = ask(&app, Method::DELETE, &path("nobody")).send().await.unwrap();
+    assert_eq!(
+        delete(&app, "done", "cancelled").await,
+        (StatusCode::OK, done)
+    );
+    assert_eq!(
+        app.get(&format!("{}/files/midi", job_path("done")))
+            .await
+            .status(),
+        StatusCode::OK
+    );
+    let nothing = ask(&app, Method::DELETE, &path("nobody"))
+        .send()
+        .await
+        .unwrap();
     problem(nothing, 404, "transcription_unknown").await;
     assert_eq!(pending(&app).await, 0);
 }
@@ -197,17 +282,30 @@ async fn a_job_ends_when_its_end_is_asked_for(database: Database) {
 async fn a_deleted_row_is_gone_and_told(database: Database) {
     let (app, files) = (start(database).await, Files::start().await);
     submit(&app, "waiting", &body(&files.url("/take.wav"))).await;
-    let seq = wait_for(&app, "waiting", "queued").await["seq"].as_u64().unwrap();
-    assert_eq!(app.delete(&job_path("waiting")).await.status(), StatusCode::NO_CONTENT);
+    let seq = wait_for(&app, "waiting", "queued").await["seq"]
+        .as_u64()
+        .unwrap();
+    assert_eq!(
+        app.delete(&job_path("waiting")).await.status(),
+        StatusCode::NO_CONTENT
+    );
     problem(get(&app, &path("waiting")).await, 410, "deleted").await;
-    problem(put(&app, "waiting", &body(&files.url("/take.wav"))).await, 410, "deleted").await;
+    problem(
+        put(&app, "waiting", &body(&files.url("/take.wav"))).await,
+        410,
+        "deleted",
+    )
+    .await;
     let feed = format!("/internal/v1/transcriptions?origin=wtt/music&after={seq}");
     let feed: Value = get(&app, &feed).await.json().await.unwrap();
     assert_eq!(feed["items"][0]["id"], "waiting");
     assert_eq!(feed["items"][0]["error"]["code"], "deleted");
     // A row that is deleted while its source comes in leaves nothing behind.
     submit(&app, "fetching", &body(&files.url("/never.wav"))).await;
-    assert_eq!(app.delete(&job_path("fetching")).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        app.delete(&job_path("fetching")).await.status(),
+        StatusCode::NO_CONTENT
+    );
     app.wait_for_no_objects().await;
     let left = app.state.db.list_leftovers(u64::MAX, 10).await.unwrap();
     assert_eq!(left, ["fetching"], "looked at once more");
@@ -224,14 +322,25 @@ async fn what_is_not_ready_is_said_so(database: Database) {
     // The first version's second step starts uploads only.
     let row = app.state.db.get("job-1").await.unwrap().unwrap();
     let form = [("audio_midi_id", row.seed_id.to_string())];
-    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
     let generate = app
         .request(Method::POST, "/transcribe/generate/")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form);
     generate.send().await.unwrap();
-    let snapshot = app.state.queue.snapshots(&[queue::TaskId::parse("job-1").unwrap()]).await.unwrap();
-    assert!(snapshot[0].as_ref().is_none_or(|task| task.status != TaskStatus::Pending));
+    let snapshot = app
+        .state
+        .queue
+        .snapshots(&[queue::TaskId::parse("job-1").unwrap()])
+        .await
+        .unwrap();
+    assert!(
+        snapshot[0]
+            .as_ref()
+            .is_none_or(|task| task.status != TaskStatus::Pending)
+    );
     assert_eq!(item(&app, "job-1").await["state"], "created");
 }
 
@@ -241,7 +350,17 @@ async fn more_jobs_than_may_wait_are_put_off(database: Database) {
     for uid in ["a", "b"] {
         submit(&app, uid, &body(&files.url("/take.wav"))).await;
     }
-    problem(put(&app, "c", &body(&files.url("/take.wav"))).await, 503, "queue_full").await;
+    problem(
+        put(&app, "c", &body(&files.url("/take.wav"))).await,
+        503,
+        "queue_full",
+    )
+    .await;
     // A repeat is no new job.
-    assert_eq!(put(&app, "a", &body(&files.url("/take.wav"))).await.status(), StatusCode::OK);
+    assert_eq!(
+        put(&app, "a", &body(&files.url("/take.wav")))
+            .await
+            .status(),
+        StatusCode::OK
+    );
 }

@@ -24,6 +24,11 @@ pub(crate) async fn start(database: Database) -> TestApp {
     start_with(database, &[]).await
 }
 
+/// One where a claim lasts, however busy the machine is.
+pub(crate) async fn unreaped(database: Database) -> TestApp {
+    start_with(database, &["--reap=false"]).await
+}
+
 pub(crate) async fn start_with(database: Database, flags: &[&str]) -> TestApp {
     let key = format!("--operator-key={OPERATOR}");
     let mut all = vec![

@@ -28,7 +28,11 @@ async fn finished(app: &TestApp, uid: &str, ttl_seconds: u64) -> Value {
 
 /// Without a key, as whoever was given the address.
 async fn open(app: &TestApp, path: &str) -> reqwest::Response {
-    app.client.get(format!("{}{path}", app.base)).send().await.unwrap()
+    app.client
+        .get(format!("{}{path}", app.base))
+        .send()
+        .await
+        .unwrap()
 }
 
 async fn a_signed_address_opens_one_file_without_a_key(database: Database) {
@@ -44,7 +48,12 @@ async fn a_signed_address_opens_one_file_without_a_key(database: Database) {
     assert_eq!(answer.bytes().await.unwrap(), midi());
     // The same address each time, so that nobody writes it anew.
     assert_eq!(super::item(&app, "job-1").await["result"]["url"], url);
-    let head = app.client.head(format!("{}{url}", app.base)).send().await.unwrap();
+    let head = app
+        .client
+        .head(format!("{}{url}", app.base))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(head.status(), StatusCode::OK);
     // Of another file, another id, another time, and with another signature.
     let (path, signature) = url.split_once("&signature=").unwrap();
@@ -75,7 +84,10 @@ async fn an_address_ends_with_its_job(database: Database) {
     let item = finished(&app, "job-1", 0).await;
     let url = item["result"]["url"].as_str().unwrap();
     let path = url.strip_prefix("https://wtt.example.org/base").unwrap();
-    assert!(path.starts_with("/api/v1/results/job-1/midi?expires="), "{url}");
+    assert!(
+        path.starts_with("/api/v1/results/job-1/midi?expires="),
+        "{url}"
+    );
     let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
     while open(&app, path).await.status() == StatusCode::OK {
         assert!(tokio::time::Instant::now() < deadline);
@@ -105,6 +117,11 @@ async fn replicas_agree_on_the_key(database: Database) {
         app.state.db.setting("signing_key_of_the_test", "other"),
     );
     assert_eq!(one.unwrap(), other.unwrap());
-    let stored = app.state.db.setting("signing_key", "nothing").await.unwrap();
+    let stored = app
+        .state
+        .db
+        .setting("signing_key", "nothing")
+        .await
+        .unwrap();
     assert_eq!(stored.len(), 64);
 }

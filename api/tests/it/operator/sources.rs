@@ -50,16 +50,27 @@ async fn every_source_that_cannot_be_had_has_its_code(database: Database) {
     ];
     let uid = |at: usize| format!("job-{at}");
     for (at, (file, _)) in table.iter().enumerate() {
-        submit(&app, &uid(at), &body(&files.url(&format!("{file}?signature=secret")))).await;
+        submit(
+            &app,
+            &uid(at),
+            &body(&files.url(&format!("{file}?signature=secret"))),
+        )
+        .await;
     }
     // 80 kB a second: 40 s are too long, and too large; 12 s are only too long.
     for (at, (file, wanted)) in table.iter().enumerate() {
         let (code, message) = failure(&app, &uid(at)).await;
         assert_eq!(code, *wanted, "{file}: {message}");
-        assert!(!message.contains("secret") && !message.is_empty(), "{file}: {message}");
+        assert!(
+            !message.contains("secret") && !message.is_empty(),
+            "{file}: {message}"
+        );
     }
     app.wait_for_no_objects().await;
-    assert_eq!(app.state.queue.server_info().await.unwrap().queue_pending, 0);
+    assert_eq!(
+        app.state.queue.server_info().await.unwrap().queue_pending,
+        0
+    );
     // A recording that is longer than allowed, by its header.
     let long = start_with(database, &["--max-decoded-seconds=10"]).await;
     submit(&long, "long", &body(&files.url("/long.wav"))).await;
@@ -83,13 +94,32 @@ async fn what_is_not_public_is_not_asked(database: Database) {
     let key = format!("--operator-key={}", super::OPERATOR);
     let app = TestApp::start_with(database, &[&key, "--fetch-interval-ms=100"]).await;
     let port = files.base.rsplit_once(':').unwrap().1;
-    for host in ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]", "[::1]", "169.254.169.254", "10.0.0.1"] {
-        let answer = put(&app, "job-1", &body(&format!("http://{host}:{port}/take.wav"))).await;
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+        "169.254.169.254",
+        "10.0.0.1",
+    ] {
+        let answer = put(
+            &app,
+            "job-1",
+            &body(&format!("http://{host}:{port}/take.wav")),
+        )
+        .await;
         problem(answer, 422, "source_forbidden_address").await;
     }
     assert_eq!(app.rows().await, 0);
     // Only its resolver knows where a name leads.
-    submit(&app, "job-1", &body(&format!("http://localhost:{port}/take.wav"))).await;
+    submit(
+        &app,
+        "job-1",
+        &body(&format!("http://localhost:{port}/take.wav")),
+    )
+    .await;
     assert_eq!(failure(&app, "job-1").await.0, "source_forbidden_address");
     assert_eq!(files.asked(), 0);
 }
@@ -100,7 +130,11 @@ async fn an_object_of_the_namespace_is_taken(database: Database) {
     let key = "imports/music/album/take 3.wav";
     let wav = audio_files::tone(1.0);
     let stored = api::objects::ObjectKey::Import(key);
-    app.state.objects.put(stored, wav.clone().into()).await.unwrap();
+    app.state
+        .objects
+        .put(stored, wav.clone().into())
+        .await
+        .unwrap();
     submit(&app, "job-1", &object(key)).await;
     wait_for(&app, "job-1", "queued").await;
     assert_eq!(app.show("job-1").await["source"]["filename"], "take 3.wav");
@@ -109,12 +143,26 @@ async fn an_object_of_the_namespace_is_taken(database: Database) {
     assert_eq!(worker.fetch(&claim).await.bytes().await.unwrap(), wav);
     submit(&app, "job-2", &object("imports/music/missing.wav")).await;
     assert_eq!(failure(&app, "job-2").await.0, "source_not_found");
-    for bad in ["imports/other/take.wav", "imports/music/../other/take.wav", "audio/job-1", "../x", ""] {
-        problem(put(&app, "job-3", &object(bad)).await, 422, "source_invalid").await;
+    for bad in [
+        "imports/other/take.wav",
+        "imports/music/../other/take.wav",
+        "audio/job-1",
+        "../x",
+        "",
+    ] {
+        problem(
+            put(&app, "job-3", &object(bad)).await,
+            422,
+            "source_invalid",
+        )
+        .await;
     }
     // What was put there for us is not ours to delete.
     app.delete("/api/v1/transcriptions/job-1").await;
-    assert_eq!(app.state.objects.size(stored).await.unwrap(), Some(wav.len() as u64));
+    assert_eq!(
+        app.state.objects.size(stored).await.unwrap(),
+        Some(wav.len() as u64)
+    );
 }
 
 async fn the_recording_of_another_transcription_is_taken(database: Database) {
@@ -127,18 +175,42 @@ async fn the_recording_of_another_transcription_is_taken(database: Database) {
     let [first, second] = [app.show(&upload).await, app.show("job-1").await];
     assert_eq!(first["source"]["sha256"], second["source"]["sha256"]);
     // The copy outlives what it was made from.
-    app.delete(&format!("/api/v1/transcriptions/{upload}")).await;
+    app.delete(&format!("/api/v1/transcriptions/{upload}"))
+        .await;
     let worker = FakeWorker::new(&app);
     let claim = worker.claim().await;
-    assert_eq!(worker.fetch(&claim).await.bytes().await.unwrap(), audio_files::tone(1.0));
+    assert_eq!(
+        worker.fetch(&claim).await.bytes().await.unwrap(),
+        audio_files::tone(1.0)
+    );
     // A job's recording is for its own namespace.
     submit(&app, "job-2", &again("job-1", ORIGIN)).await;
     wait_for(&app, "job-2", "queued").await;
-    let foreign = problem(put(&app, "job-3", &again("job-1", "wtt/other")).await, 422, "source_not_found").await;
-    let missing = problem(put(&app, "job-3", &again("job-9", "wtt/other")).await, 422, "source_not_found").await;
-    let said = |problem: &serde_json::Value| problem["detail"].as_str().unwrap().replace("job-9", "job-1");
+    let foreign = problem(
+        put(&app, "job-3", &again("job-1", "wtt/other")).await,
+        422,
+        "source_not_found",
+    )
+    .await;
+    let missing = problem(
+        put(&app, "job-3", &again("job-9", "wtt/other")).await,
+        422,
+        "source_not_found",
+    )
+    .await;
+    let said = |problem: &serde_json::Value| {
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .replace("job-9", "job-1")
+    };
     assert_eq!(said(&foreign), said(&missing), "they read alike");
-    problem(put(&app, "job-3", &again(&upload, ORIGIN)).await, 422, "source_not_found").await;
+    problem(
+        put(&app, "job-3", &again(&upload, ORIGIN)).await,
+        422,
+        "source_not_found",
+    )
+    .await;
     // One whose own source is still on its way is waited for.
     let files = Files::start().await;
     submit(&app, "slow", &body(&files.url("/never.wav"))).await;

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::files::Files;
-use super::{ask, body, item, path, pending, start, submit, wait_for};
+use super::{ask, body, item, path, pending, start, submit, unreaped, wait_for};
 use crate::app::{Database, TestApp, problem};
 use crate::fake_worker::FakeWorker;
 use crate::on_both;
@@ -20,7 +20,11 @@ on_both!(
 
 async fn suspend(app: &TestApp, uid: &str, suspended: bool) -> Value {
     let request = ask(app, Method::PUT, &format!("{}/suspended", path(uid)));
-    let answer = request.json(&json!({"suspended": suspended})).send().await.unwrap();
+    let answer = request
+        .json(&json!({"suspended": suspended}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     answer.json().await.unwrap()
 }
@@ -43,7 +47,9 @@ async fn a_job_that_is_suspended_from_the_start_is_fetched_and_waits(database: D
     body["suspended"] = true.into();
     assert_eq!(submit(&app, "job-1", &body).await["suspended"], true);
     assert_eq!(wait_for(&app, "job-1", "queued").await["suspended"], true);
-    api::loops::reconciler::heal_older_than(&app.state, 0).await.unwrap();
+    api::loops::reconciler::heal_older_than(&app.state, 0)
+        .await
+        .unwrap();
     assert!(!claimed(&app).await);
     suspend(&app, "job-1", false).await;
     assert_eq!(FakeWorker::new(&app).claim().await.id.as_str(), "job-1");
@@ -55,7 +61,10 @@ async fn a_waiting_job_is_parked_and_comes_back(database: Database) {
     wait_for(&app, "job-1", "queued").await;
     for _ in 0..2 {
         let item = suspend(&app, "job-1", true).await;
-        assert_eq!((&item["state"], &item["suspended"]), (&"queued".into(), &true.into()));
+        assert_eq!(
+            (&item["state"], &item["suspended"]),
+            (&"queued".into(), &true.into())
+        );
         assert!(!claimed(&app).await);
     }
     assert_eq!(pending(&app).await, 0);
@@ -67,16 +76,24 @@ async fn a_waiting_job_is_parked_and_comes_back(database: Database) {
     // What has ended cannot be suspended, and that is no mistake.
     assert_eq!(suspend(&app, "job-1", true).await["suspended"], false);
     let nobody = ask(&app, Method::PUT, &format!("{}/suspended", path("nobody")));
-    let nobody = nobody.json(&json!({"suspended": true})).send().await.unwrap();
+    let nobody = nobody
+        .json(&json!({"suspended": true}))
+        .send()
+        .await
+        .unwrap();
     problem(nobody, 404, "transcription_unknown").await;
 }
 
 async fn a_running_job_parks_when_it_would_wait_again(database: Database) {
-    let (app, files) = (start(database).await, Files::start().await);
+    let (app, files) = (unreaped(database).await, Files::start().await);
     submit(&app, "job-1", &body(&files.url("/take.wav"))).await;
     let claim = FakeWorker::new(&app).claim().await;
     assert_eq!(suspend(&app, "job-1", true).await["state"], "running");
-    app.state.queue.release(&claim.id, &claim.token).await.unwrap();
+    app.state
+        .queue
+        .release(&claim.id, &claim.token)
+        .await
+        .unwrap();
     assert!(!claimed(&app).await);
     assert_eq!(item(&app, "job-1").await["state"], "queued");
     suspend(&app, "job-1", false).await;
@@ -89,11 +106,27 @@ async fn the_reconciler_tells_the_queue_what_it_has_missed(database: Database) {
     wait_for(&app, "job-1", "queued").await;
     // The process died between the row and the queue.
     let now = api::state::now_ms();
-    assert!(app.state.db.set_suspended("job-1", true, now).await.unwrap());
-    api::loops::reconciler::heal_older_than(&app.state, 0).await.unwrap();
+    assert!(
+        app.state
+            .db
+            .set_suspended("job-1", true, now)
+            .await
+            .unwrap()
+    );
+    api::loops::reconciler::heal_older_than(&app.state, 0)
+        .await
+        .unwrap();
     assert!(!claimed(&app).await);
-    assert!(app.state.db.set_suspended("job-1", false, now).await.unwrap());
-    api::loops::reconciler::heal_older_than(&app.state, 0).await.unwrap();
+    assert!(
+        app.state
+            .db
+            .set_suspended("job-1", false, now)
+            .await
+            .unwrap()
+    );
+    api::loops::reconciler::heal_older_than(&app.state, 0)
+        .await
+        .unwrap();
     assert!(claimed(&app).await);
 }
 
