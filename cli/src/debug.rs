@@ -3,6 +3,7 @@
 
 mod bench;
 mod harmonica;
+mod mt3;
 mod transkun;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +66,10 @@ enum Command {
     HarmonicaBench(harmonica::Bench),
     /// Time Transkun on the recordings whose paths come on standard input
     TranskunBench(transkun::Bench),
+    /// Print the tokens that MT3 says for each segment of a recording
+    Mt3Tokens(mt3::Tokens),
+    /// Print the notes that lists of MT3's tokens come to: for each case [[pitch, start, end, velocity, program, is_drum], ..]
+    Mt3Notes(mt3::Notes),
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -122,6 +127,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Harmonica(args) => return harmonica::dump(&args),
         Command::HarmonicaBench(args) => return harmonica::bench(&args),
         Command::TranskunBench(args) => return transkun::bench(&args),
+        Command::Mt3Tokens(args) => return mt3::tokens(&args),
+        Command::Mt3Notes(args) => return mt3::notes(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use transcription::registry::{PullSource, Store};
+use transcription::registry::{Brought, PullSource, Store};
 
 use crate::failure::Failure;
 use crate::ui;
@@ -41,6 +41,12 @@ enum Command {
         /// SHA-256 that the file must have; needed for a URL
         #[arg(long, env = "WTT_MODELS_SHA256", value_name = "HEX")]
         sha256: Option<String>,
+        /// For mt3, with --from FILE: its sizes, where it is not the published network; a JSON object, or one that holds it under `config`
+        #[arg(long, env = "WTT_CONFIG", value_name = "FILE", requires = "from")]
+        config: Option<PathBuf>,
+        /// For mt3, with --from FILE: whose inference it follows, magenta or seed
+        #[arg(long, env = "WTT_PROFILE", requires = "from")]
+        profile: Option<transcription::mt3::Profile>,
         /// Fetch and convert again, even where the model is installed and whole
         #[arg(long, env = "WTT_FORCE")]
         force: bool,
@@ -55,8 +61,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             name,
             from,
             sha256,
+            config,
+            profile,
             force,
-        } => pull(&store, &name, from.as_deref(), sha256, force),
+        } => match from {
+            Some(file) if name == transcription::mt3::NAME => {
+                install_mt3(&store, file.into(), sha256.as_deref(), config, profile)
+            }
+            _ if config.is_some() || profile.is_some() => {
+                Err(Failure::Usage("--config and --profile are for mt3".into()).into())
+            }
+            from => pull(&store, &name, from.as_deref(), sha256, force),
+        },
     }
 }
 
@@ -80,6 +96,38 @@ fn list(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
             ui::line(format!("{:>18} {}", "", model.path.display()));
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The weights are their user's own file: converted once, whatever network of the kind they are.
+fn install_mt3(
+    store: &Store,
+    file: PathBuf,
+    sha256: Option<&str>,
+    config: Option<PathBuf>,
+    profile: Option<transcription::mt3::Profile>,
+) -> anyhow::Result<ExitCode> {
+    if file.to_string_lossy().contains("://") {
+        return Err(
+            Failure::Usage("mt3 is installed from a FILE; download it first".into()).into(),
+        );
+    }
+    if sha256.is_some() {
+        return Err(Failure::Usage(
+            "--sha256 is for what is fetched; check your own file with sha256sum".into(),
+        )
+        .into());
+    }
+    store.install_mt3(&Brought {
+        file,
+        config: config.map(fs_err::read_to_string).transpose()?,
+        profile,
+    })?;
+    ui::note(format!(
+        "installed mt3 in {} ({})",
+        store.folder().display(),
+        Store::licence(transcription::mt3::NAME)?
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
-use transcription::registry::Store;
+use transcription::registry::{Brought, Store};
 use transcription::{DeviceChoice, Engine, EngineConfig, Finished, Song, SongEvent};
 
 use crate::failure::{self, FAILED, Failure};
@@ -36,6 +36,26 @@ pub(crate) struct Args {
     /// Network, such as basic-pitch or harmonica:small (`harmonica` alone is its medium size); `wtt models list` shows what there is
     #[arg(long, env = "WTT_MODEL", default_value = "basic-pitch")]
     model: String,
+
+    /// Weights of mt3 for this run: safetensors, or what torch.save wrote [default: those that `wtt models pull mt3 --from FILE` installed]
+    #[arg(long, env = "WTT_WEIGHTS", value_name = "FILE")]
+    weights: Option<PathBuf>,
+
+    /// Sizes of the network in --weights, where it is not the published one: a JSON object, or one that holds it under `config`
+    #[arg(long, env = "WTT_CONFIG", value_name = "FILE", requires = "weights")]
+    config: Option<PathBuf>,
+
+    /// Whose inference the network in --weights follows: magenta or seed [default: what the weights say, else magenta]
+    #[arg(long, env = "WTT_PROFILE", requires = "weights")]
+    profile: Option<transcription::mt3::Profile>,
+
+    /// Instruments that mt3 may hear: programs from 0, ranges such as 24-31, families such as bass or strings, drums; with commas [default: all]
+    #[arg(long, env = "WTT_INSTRUMENTS", value_name = "LIST")]
+    instruments: Option<String>,
+
+    /// Keep one program for each family of instruments over a song of mt3, the one that sounds longest
+    #[arg(long, env = "WTT_STABLE_PROGRAMS")]
+    stable_programs: bool,
 
     /// Where the network runs: cpu, cuda or cuda:N
     #[arg(long, env = "WTT_DEVICE", default_value = "cpu")]
@@ -94,7 +114,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     transcription::registry::parse_options(&args.model, &options)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let plans = plans(&args)?;
-    let models = Store::new(args.models_dir.clone().unwrap_or_else(Store::default_dir));
+    let models = models(&args)?;
     models.installed(&args.model)?;
     let engine = Engine::start(EngineConfig {
         device: args.device,
@@ -112,6 +132,30 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// The folder of models, and the weights that were brought for this run.
+fn models(args: &Args) -> anyhow::Result<Store> {
+    let store = Store::new(args.models_dir.clone().unwrap_or_else(Store::default_dir));
+    let Some(file) = &args.weights else {
+        return Ok(store);
+    };
+    if args.model != transcription::mt3::NAME {
+        return Err(Failure::Usage(format!(
+            "--weights is for --model mt3; `{}` has its own",
+            args.model
+        ))
+        .into());
+    }
+    Ok(store.with_mt3(Brought {
+        file: file.clone(),
+        config: args
+            .config
+            .as_ref()
+            .map(fs_err::read_to_string)
+            .transpose()?,
+        profile: args.profile,
+    }))
 }
 
 fn one(
@@ -248,9 +292,18 @@ fn options(args: &Args) -> Map<String, Value> {
         ("minimum_frequency", args.minimum_frequency),
         ("maximum_frequency", args.maximum_frequency),
     ];
+    let instruments = args
+        .instruments
+        .as_ref()
+        .map(|list| ("instruments".to_owned(), Value::from(list.as_str())));
+    let stable = args
+        .stable_programs
+        .then(|| ("stable_programs".to_owned(), Value::from(true)));
     given
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| (name.to_owned(), value.into())))
+        .chain(instruments)
+        .chain(stable)
         .collect()
 }
 
