@@ -166,7 +166,12 @@ impl<T> Batch<T> {
         for slots in slots.chunks(at_once) {
             let passages: Vec<&Passage> = slots
                 .iter()
-                .map(|slot| self.rows[*slot].work.as_ref().map_or(&empty, |work| &work.1))
+                .map(|slot| {
+                    self.rows[*slot]
+                        .work
+                        .as_ref()
+                        .map_or(&empty, |work| &work.1)
+                })
                 .collect();
             let frames = model.front_end().frames(&passages)?;
             model.listen(&mut self.cache, slots, &model.encode(&frames)?)?;

@@ -324,7 +324,10 @@ mod tests {
             "decoder.layers.0.mlp.wi_0.weight" => Some(vec![100, 64]),
             _ => None,
         };
-        let names = ["encoder.layers.1.norm1.weight", "decoder.layers.3.norm1.weight"];
+        let names = [
+            "encoder.layers.1.norm1.weight",
+            "decoder.layers.3.norm1.weight",
+        ];
         let parse = |text: &str| Shape::parse(text, names.into_iter(), shape_of);
         let expected = Shape {
             vocabulary: 1_536,
@@ -350,7 +353,10 @@ mod tests {
             (r#"{"num_heads": 5}"#, "head_dim"),
             (r#"{"num_heads": 3, "emb_dim": "64"}"#, "emb_dim"),
             (r#"{"num_heads": 3, "emb_dim": -1}"#, "emb_dim"),
-            (r#"{"num_heads": 3, "num_encoder_layers": 1e9}"#, "num_encoder_layers"),
+            (
+                r#"{"num_heads": 3, "num_encoder_layers": 1e9}"#,
+                "num_encoder_layers",
+            ),
             (r#"{"num_heads": 3, "input_depth": 80}"#, "input_depth"),
             (r#"{"num_heads": 0, "head_dim": 16}"#, "num_heads"),
             (r#"{"config": 7}"#, "config"),

@@ -9,8 +9,22 @@ use super::notes::NoteEvent;
 
 /// General MIDI's families, eight programs each.
 const FAMILIES: [&str; 16] = [
-    "piano", "chromatic-percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass", "reed", "pipe",
-    "lead", "pad", "effects", "ethnic", "percussive", "sound-effects",
+    "piano",
+    "chromatic-percussion",
+    "organ",
+    "guitar",
+    "bass",
+    "strings",
+    "ensemble",
+    "brass",
+    "reed",
+    "pipe",
+    "lead",
+    "pad",
+    "effects",
+    "ethnic",
+    "percussive",
+    "sound-effects",
 ];
 const DRUMS: &str = "drums";
 
@@ -141,10 +155,22 @@ mod tests {
     #[test]
     fn instruments_are_named_in_many_ways() {
         let programs = |value: Value| Instruments::parse(&value).unwrap();
-        assert_eq!(programs(json!("0, 24-26,drums")), programs(json!([0, 24, "25", "26", "drums"])));
+        assert_eq!(
+            programs(json!("0, 24-26,drums")),
+            programs(json!([0, 24, "25", "26", "drums"]))
+        );
         assert_eq!(programs(json!("guitar")), programs(json!("24-31")));
         assert_eq!(programs(json!(5)), programs(json!("5")));
-        for wrong in [json!("128"), json!("9-3"), json!("-4"), json!(""), json!("Drums"), json!([true]), json!({}), json!(1.5)] {
+        for wrong in [
+            json!("128"),
+            json!("9-3"),
+            json!("-4"),
+            json!(""),
+            json!("Drums"),
+            json!([true]),
+            json!({}),
+            json!(1.5),
+        ] {
             assert!(Instruments::parse(&wrong).is_err(), "{wrong}");
         }
         let allowed = programs(json!("bass")).allowed_tokens(1_536);
@@ -158,7 +184,11 @@ mod tests {
     #[test]
     fn families_keep_the_program_that_sounds_longest() {
         let mut notes = vec![
-            note(0, 1.0, false), note(2, 0.6, false), note(2, 0.6, false), note(33, 0.1, false), note(0, 9.0, true),
+            note(0, 1.0, false),
+            note(2, 0.6, false),
+            note(2, 0.6, false),
+            note(33, 0.1, false),
+            note(0, 9.0, true),
         ];
         steady(&mut notes);
         let programs: Vec<u8> = notes.iter().map(|note| note.program).collect();

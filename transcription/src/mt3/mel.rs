@@ -9,8 +9,9 @@ use crate::Error;
 pub fn matrix(profile: Profile, device: Device) -> Result<Tensor, Error> {
     let matrix = match profile {
         Profile::Seed => in_hertz()?,
-        Profile::Magenta => Tensor::f_from_slice(&in_mels())?
-            .f_reshape([FREQUENCIES as i64, BANDS as i64])?,
+        Profile::Magenta => {
+            Tensor::f_from_slice(&in_mels())?.f_reshape([FREQUENCIES as i64, BANDS as i64])?
+        }
     };
     Ok(matrix.f_contiguous()?.f_to_device(device)?)
 }

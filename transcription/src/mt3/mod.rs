@@ -7,8 +7,8 @@
 //!
 //! It knows nothing of where weights come from but a file of bytes (`weights`).
 
-mod cache;
 pub mod batch;
+mod cache;
 pub mod config;
 pub mod events;
 pub mod front_end;

@@ -88,7 +88,11 @@ impl Model {
             })
         };
         let mlp = |name: &str| -> Result<Mlp, Error> {
-            let wi = [format!("{name}.mlp.wi_0"), format!("{name}.mlp.wi_1"), String::new()];
+            let wi = [
+                format!("{name}.mlp.wi_0"),
+                format!("{name}.mlp.wi_1"),
+                String::new(),
+            ];
             Ok(Mlp {
                 into: stacked(wi, 2)?,
                 out: get(format!("{name}.mlp.wo"))?,

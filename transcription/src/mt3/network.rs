@@ -93,8 +93,7 @@ impl Mt3 {
         let _no_grad = tch::no_grad_guard();
         guarded(|| {
             let (model, plan) = (&self.model, self.plan);
-            let mut cache =
-                Cache::new(&model.shape, 1, model.device, plan.threads, plan.libtorch)?;
+            let mut cache = Cache::new(&model.shape, 1, model.device, plan.threads, plan.libtorch)?;
             model.listen(&mut cache, &[0], &model.encode(&self.on_device(frames)?)?)?;
             let mut scores = Vec::with_capacity(tokens.len());
             for (at, token) in tokens.iter().enumerate() {
@@ -199,7 +198,10 @@ impl Network for Mt3 {
                 crate::device::empty_cache(self.model.device);
                 if !parity {
                     self.plan.rows = (self.plan.rows / 2).max(1);
-                    tracing::warn!(rows = self.plan.rows, "out of memory: mt3 goes on with fewer rows");
+                    tracing::warn!(
+                        rows = self.plan.rows,
+                        "out of memory: mt3 goes on with fewer rows"
+                    );
                 }
             }
         }

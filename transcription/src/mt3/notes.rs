@@ -244,17 +244,31 @@ mod tests {
             .iter()
             .map(|note| (note.pitch, note.start, note.end))
             .collect();
-        assert_eq!(
-            spans,
-            [(60, 0.0, 2.04), (67, 0.5, 2.04), (64, 0.0, 2.24)]
-        );
+        assert_eq!(spans, [(60, 0.0, 2.04), (67, 0.5, 2.04), (64, 0.0, 2.24)]);
         // The two end tokens.
-        assert_eq!(counts, Counts { invalid: 2, dropped: 0 });
+        assert_eq!(
+            counts,
+            Counts {
+                invalid: 2,
+                dropped: 0
+            }
+        );
     }
 
     #[test]
     fn shifts_are_absolute_and_what_is_past_the_next_segment_is_dropped() {
-        let tokens = vec![TIE, at(100), ON, pitch(60), at(150), OFF, pitch(60), at(205), ON, pitch(61)];
+        let tokens = vec![
+            TIE,
+            at(100),
+            ON,
+            pitch(60),
+            at(150),
+            OFF,
+            pitch(60),
+            at(205),
+            ON,
+            pitch(61),
+        ];
         let (notes, counts) = decode(&[(0.0, tokens), (2.048, vec![])]);
         assert_eq!((notes[0].start, notes[0].end), (1.0, 1.5));
         assert_eq!((notes.len(), counts.dropped), (1, 3));
@@ -268,9 +282,23 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_counted_and_changes_nothing() {
-        let (notes, counts) = decode(&[(0.0, vec![
-            TIE, TIE, OFF, pitch(60), 1_263 + 36, 2, 1_400, ON, at(10), pitch(60), at(5), pitch(61),
-        ])]);
+        let (notes, counts) = decode(&[(
+            0.0,
+            vec![
+                TIE,
+                TIE,
+                OFF,
+                pitch(60),
+                1_263 + 36,
+                2,
+                1_400,
+                ON,
+                at(10),
+                pitch(60),
+                at(5),
+                pitch(61),
+            ],
+        )]);
         assert_eq!(notes.len(), 1);
         assert_eq!(counts.invalid, 6);
         assert_eq!((notes[0].start, notes[0].end), (0.1, 0.11));
@@ -288,7 +316,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let (magenta, seed) = (low(Profile::Magenta), low(Profile::Seed));
-        assert_eq!((magenta.len(), &magenta[..6]), (67, &[15, 30, 45, 55, 60, 75][..]));
+        assert_eq!(
+            (magenta.len(), &magenta[..6]),
+            (67, &[15, 30, 45, 55, 60, 75][..])
+        );
         assert_eq!((seed.len(), &seed[..6]), (66, &[5, 10, 15, 20, 30, 40][..]));
     }
 }

@@ -26,7 +26,10 @@ pub struct Resampler {
 impl Resampler {
     pub fn new(rate: u32) -> Self {
         let divisor = gcd(rate.max(1), SAMPLE_RATE);
-        let (down, up) = ((rate.max(1) / divisor) as usize, (SAMPLE_RATE / divisor) as usize);
+        let (down, up) = (
+            (rate.max(1) / divisor) as usize,
+            (SAMPLE_RATE / divisor) as usize,
+        );
         let (kernels, width) = if down == up {
             (Vec::new(), 0)
         } else {
@@ -97,7 +100,11 @@ fn dot(samples: &[f32], kernel: &[f32]) -> f32 {
             *sum += sample * tap;
         }
     }
-    let tail: f32 = rest.iter().zip(last).map(|(sample, tap)| sample * tap).sum();
+    let tail: f32 = rest
+        .iter()
+        .zip(last)
+        .map(|(sample, tap)| sample * tap)
+        .sum();
     sums.iter().sum::<f32>() + tail
 }
 
@@ -112,9 +119,15 @@ fn kernels(down: usize, up: usize) -> (Vec<f32>, usize) {
         for tap in 0..2 * width + down {
             let place = (tap as f64 - width as f64) / down as f64;
             let turn = ((offset + place) * base).clamp(-CROSSINGS, CROSSINGS);
-            let window = (turn * std::f64::consts::PI / CROSSINGS / 2.0).cos().powi(2);
+            let window = (turn * std::f64::consts::PI / CROSSINGS / 2.0)
+                .cos()
+                .powi(2);
             let angle = turn * std::f64::consts::PI;
-            let sinc = if angle == 0.0 { 1.0 } else { angle.sin() / angle };
+            let sinc = if angle == 0.0 {
+                1.0
+            } else {
+                angle.sin() / angle
+            };
             kernels.push((sinc * window * base / down as f64) as f32);
         }
     }

@@ -216,26 +216,67 @@ mod tests {
     fn frames_are_those_of_the_profiles() {
         const SEGMENT: usize = 256 * HOP;
         for samples in [
-            0, 1, 127, 128, 129, 1_920, 1_921, 2_047, 2_048, 2_049, SEGMENT - 1, SEGMENT, SEGMENT + 1,
-            SEGMENT + 1_792, SEGMENT + 1_793, SEGMENT + 1_919, SEGMENT + 1_920, SEGMENT + 1_921, 2 * SEGMENT,
+            0,
+            1,
+            127,
+            128,
+            129,
+            1_920,
+            1_921,
+            2_047,
+            2_048,
+            2_049,
+            SEGMENT - 1,
+            SEGMENT,
+            SEGMENT + 1,
+            SEGMENT + 1_792,
+            SEGMENT + 1_793,
+            SEGMENT + 1_919,
+            SEGMENT + 1_920,
+            SEGMENT + 1_921,
+            2 * SEGMENT,
             100_800,
         ] {
             let whole = samples.div_ceil(128) * 128;
-            let seed = if whole < WINDOW { 0 } else { (whole - WINDOW) / 128 + 1 };
-            for (profile, frames) in [(Profile::Seed, seed), (Profile::Magenta, samples / 128 + 1)] {
+            let seed = if whole < WINDOW {
+                0
+            } else {
+                (whole - WINDOW) / 128 + 1
+            };
+            for (profile, frames) in [(Profile::Seed, seed), (Profile::Magenta, samples / 128 + 1)]
+            {
                 for piece in [1_000, 40_000, samples.max(1)] {
                     let cut = passages(profile, samples, piece);
                     let counts: Vec<usize> = cut.iter().map(|passage| passage.frames).collect();
-                    assert_eq!(counts.iter().sum::<usize>(), frames, "{samples} samples, {profile}");
-                    assert_eq!(counts.len(), frames.div_ceil(256), "{samples} samples, {profile}");
+                    assert_eq!(
+                        counts.iter().sum::<usize>(),
+                        frames,
+                        "{samples} samples, {profile}"
+                    );
+                    assert_eq!(
+                        counts.len(),
+                        frames.div_ceil(256),
+                        "{samples} samples, {profile}"
+                    );
                     for (index, passage) in cut.iter().enumerate() {
                         assert!(index + 1 == cut.len() || passage.frames == 256);
                         assert_eq!(passage.samples.len(), PUBLISHED.samples());
-                        let sees = if profile == Profile::Seed { PUBLISHED.samples() } else { SEGMENT };
+                        let sees = if profile == Profile::Seed {
+                            PUBLISHED.samples()
+                        } else {
+                            SEGMENT
+                        };
                         for at in [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1_919] {
                             let place = index * SEGMENT + at;
-                            let expected = if at < sees && place < samples { place as f32 + 1.0 } else { 0.0 };
-                            assert_eq!(passage.samples[at], expected, "{samples} samples, {profile}, {at}");
+                            let expected = if at < sees && place < samples {
+                                place as f32 + 1.0
+                            } else {
+                                0.0
+                            };
+                            assert_eq!(
+                                passage.samples[at], expected,
+                                "{samples} samples, {profile}, {at}"
+                            );
                         }
                     }
                 }

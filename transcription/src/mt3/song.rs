@@ -101,10 +101,7 @@ impl Song for Mt3Song {
                 counts.invalid, counts.dropped
             ));
         }
-        let mut notes: Vec<music::Note> = notes
-            .iter()
-            .map(|note| self.note(note))
-            .collect();
+        let mut notes: Vec<music::Note> = notes.iter().map(|note| self.note(note)).collect();
         notes.sort_by(|one, other| {
             let key = |note: &music::Note| (note.is_drum, note.program, note.pitch);
             (one.onset.total_cmp(&other.onset)).then(key(one).cmp(&key(other)))

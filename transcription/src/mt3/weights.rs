@@ -115,7 +115,11 @@ impl Weights {
                     [_, from] => (3.0 / *from as f32).sqrt(),
                     _ => 0.0,
                 };
-                let scale = if name.contains("q_proj") { 0.3 * scale } else { scale };
+                let scale = if name.contains("q_proj") {
+                    0.3 * scale
+                } else {
+                    scale
+                };
                 let numbers = (0..count)
                     .map(|_| if scale == 0.0 { 1.0 } else { scale * next() })
                     .collect();
@@ -182,9 +186,8 @@ fn is_table(name: &str) -> bool {
 type Found = (Vec<(String, Array)>, Option<About>);
 
 fn safetensors(bytes: &[u8]) -> Result<Found, String> {
-    let wrong = |error: String| {
-        format!("neither safetensors nor what torch.save writes (a zip): {error}")
-    };
+    let wrong =
+        |error: String| format!("neither safetensors nor what torch.save writes (a zip): {error}");
     let (_, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| wrong(error.to_string()))?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| wrong(error.to_string()))?;

@@ -12,7 +12,11 @@ use super::file;
 
 /// The sizes, with shorter segments of tokens: random networks seldom end by themselves.
 fn config() -> String {
-    super::config().replacen("\"max_decoder_length\": 1024", "\"max_decoder_length\": 100", 1)
+    super::config().replacen(
+        "\"max_decoder_length\": 1024",
+        "\"max_decoder_length\": 100",
+        1,
+    )
 }
 
 fn store() -> Store {
@@ -103,12 +107,20 @@ fn songs_share_the_rows_and_each_gets_the_notes_that_it_has_alone() {
         for (number, submission) in short.into_iter().enumerate() {
             let alone = &alone[number];
             scope.spawn(move || {
-                assert_eq!(end(submission).unwrap().transcript.notes, *alone, "song {number}");
+                assert_eq!(
+                    end(submission).unwrap().transcript.notes,
+                    *alone,
+                    "song {number}"
+                );
                 order.lock().unwrap().push(Some(number));
             });
         }
     });
-    assert_eq!(order.lock().unwrap().last(), Some(&None), "the long song held up a short one");
+    assert_eq!(
+        order.lock().unwrap().last(),
+        Some(&None),
+        "the long song held up a short one"
+    );
 }
 
 #[test]
@@ -177,13 +189,24 @@ fn options_hold_and_tell_themselves() {
     let few = with(json!({"instruments": "bass,100-101"}));
     assert_eq!(kinds(&few, true), 0);
     // Before any program was said it is zero, whatever is allowed.
-    let allowed = |note: &music::Note| (32..40).contains(&note.program) || [0, 100, 101].contains(&note.program);
+    let allowed = |note: &music::Note| {
+        (32..40).contains(&note.program) || [0, 100, 101].contains(&note.program)
+    };
     assert!(few.transcript.notes.iter().all(allowed));
-    assert!(drums.transcript.notes.iter().all(|note| note.is_drum || note.program == 0));
+    assert!(
+        drums
+            .transcript
+            .notes
+            .iter()
+            .all(|note| note.is_drum || note.program == 0)
+    );
     let steady = with(json!({"stable_programs": true}));
     let mut families = std::collections::HashMap::new();
     for note in steady.transcript.notes.iter().filter(|note| !note.is_drum) {
-        assert_eq!(*families.entry(note.program / 8).or_insert(note.program), note.program);
+        assert_eq!(
+            *families.entry(note.program / 8).or_insert(note.program),
+            note.program
+        );
     }
     let long = with(json!({"minimum_note_length": 200}));
     assert!(kinds(&long, false) <= kinds(&all, false));
@@ -191,7 +214,10 @@ fn options_hold_and_tell_themselves() {
     // As a file: programs, and drums where drums belong.
     let read = music::midi::read(&transcription::midi(&all.transcript)).unwrap();
     let programs = |notes: &[music::Note]| -> std::collections::BTreeSet<(bool, u8)> {
-        notes.iter().map(|note| (note.is_drum, note.program)).collect()
+        notes
+            .iter()
+            .map(|note| (note.is_drum, note.program))
+            .collect()
     };
     assert_eq!(programs(&read), programs(&all.transcript.notes));
 }
@@ -201,7 +227,10 @@ fn weights_are_installed_once_and_known_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path());
     let missing = store.installed("mt3").unwrap_err();
-    assert!(missing.to_string().contains("wtt models pull mt3"), "{missing}");
+    assert!(
+        missing.to_string().contains("wtt models pull mt3"),
+        "{missing}"
+    );
     store
         .install_mt3(&Brought {
             file: file("checkpoint.pt"),
@@ -209,7 +238,12 @@ fn weights_are_installed_once_and_known_again() {
             profile: Some(Profile::Seed),
         })
         .unwrap();
-    assert!(store.list().iter().any(|model| model.name == "mt3" && model.installed));
+    assert!(
+        store
+            .list()
+            .iter()
+            .any(|model| model.name == "mt3" && model.installed)
+    );
     let installed = Engine::start(EngineConfig::new(store.clone())).unwrap();
     let brought = engine("");
     let of = |engine: &Engine| notes(engine, song(wav(1, 0), false, json!({})));
@@ -232,5 +266,12 @@ fn a_recording_shorter_than_a_window_has_no_notes_and_says_why() {
     short[40..44].copy_from_slice(&2_000u32.to_le_bytes());
     let finished = end(engine("").submit(song(short, false, json!({})))).unwrap();
     assert!(finished.transcript.notes.is_empty());
-    assert!(finished.warnings.iter().any(|warning| warning.contains("0.128 s")), "{:?}", finished.warnings);
+    assert!(
+        finished
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("0.128 s")),
+        "{:?}",
+        finished.warnings
+    );
 }

@@ -97,7 +97,10 @@ fn same_spectrum(ours: &[f32], theirs: &[f32]) {
     assert_eq!(ours.len(), theirs.len());
     for (ours, theirs) in ours.iter().zip(theirs) {
         let (one, other) = (ours.exp(), theirs.exp());
-        assert!((one - other).abs() < 1e-5 * (1.0 + other), "{ours} and {theirs}");
+        assert!(
+            (one - other).abs() < 1e-5 * (1.0 + other),
+            "{ours} and {theirs}"
+        );
         assert!((ours - theirs).abs() < 0.02, "{ours} and {theirs}");
     }
 }
@@ -125,15 +128,24 @@ fn every_stage_is_the_ports() {
             }
             // From the port's own frames the rest is the same to the last digits (scores are up to some tens); else it begins with their
             // rounding.
-            let (near, far) = if own.is_some() { (1e-5, 3e-4) } else { (5e-3, 5e-2) };
+            let (near, far) = if own.is_some() {
+                (1e-5, 3e-4)
+            } else {
+                (5e-3, 5e-2)
+            };
             let encoded = network.encode(&frames).unwrap();
             let off = gap(&encoded, &expected(&format!("encoder_{index}")));
             assert!(off < near, "encoder of segment {index}: {off}");
-            let scores = network.scores(&frames, &segment.tokens[..16.min(segment.tokens.len())]).unwrap();
+            let scores = network
+                .scores(&frames, &segment.tokens[..16.min(segment.tokens.len())])
+                .unwrap();
             let off = gap(&scores.concat(), &expected(&format!("logits_{index}")));
             assert!(off < far, "scores of segment {index}: {off}");
         }
-        assert_eq!(passages.iter().map(|passage| passage.frames).sum::<usize>(), FRAMES);
+        assert_eq!(
+            passages.iter().map(|passage| passage.frames).sum::<usize>(),
+            FRAMES
+        );
         let spoken = network.speak(passages).unwrap();
         assert_eq!(spoken.len(), golden.segments.len());
         for (spoken, segment) in spoken.iter().zip(&golden.segments) {
@@ -150,7 +162,10 @@ fn both_formats_hold_the_same_weights() {
     assert!(plain(&one) == plain(&other));
     // What we wrote says itself what it is.
     let again = Weights::read(&plain(&one), None).unwrap();
-    assert_eq!((again.shape, again.profile), (one.shape, Some(Profile::Seed)));
+    assert_eq!(
+        (again.shape, again.profile),
+        (one.shape, Some(Profile::Seed))
+    );
     assert!(plain(&again) == plain(&one));
 }
 
@@ -161,14 +176,19 @@ fn rows_say_the_same_however_many_there_are_and_whatever_joins_them() {
         for (rows, times) in [(1, 1), (3, 2), (5, 6)] {
             // The song again and again: rows are refilled all the time, at all positions.
             let one = passages(Profile::Seed, GOLDEN_LIMIT);
-            let many: Vec<Passage> =
-                std::iter::repeat_with(|| one.clone()).take(times).flatten().collect();
+            let many: Vec<Passage> = std::iter::repeat_with(|| one.clone())
+                .take(times)
+                .flatten()
+                .collect();
             let spoken = network(Profile::Seed, libtorch, rows).speak(many).unwrap();
             assert_eq!(spoken.len(), times * golden.segments.len());
             for (at, spoken) in spoken.iter().enumerate() {
                 let segment = &golden.segments[at % golden.segments.len()];
                 assert_eq!(spoken.start, segment.start_time);
-                assert_eq!(spoken.tokens, segment.tokens, "row {at} of {rows}, libtorch: {libtorch}");
+                assert_eq!(
+                    spoken.tokens, segment.tokens,
+                    "row {at} of {rows}, libtorch: {libtorch}"
+                );
             }
         }
     }
@@ -218,16 +238,23 @@ fn limits_count_the_first_token_and_forced_rows_do_not_end() {
         allowed: Some(allowed),
     });
     let spoken = network.speak(mixed).unwrap();
-    assert!(spoken[1].tokens[1..].iter().all(|token| [0, 2, 7].contains(token)));
+    assert!(
+        spoken[1].tokens[1..]
+            .iter()
+            .all(|token| [0, 2, 7].contains(token))
+    );
     assert_eq!(spoken[2].tokens, golden.segments[2].tokens);
 }
 
 #[test]
 fn a_network_of_another_shape_says_the_same_in_both_ways() {
     // Widths that fill no vector, one head and several, more layers here than there, short segments.
-    for (heads, head_width, width, encoder, decoder, frames) in
-        [(3, 20, 52, 1, 3, 256), (1, 7, 33, 3, 1, 64), (2, 64, 64, 0, 2, 100), (5, 48, 80, 2, 2, 256)]
-    {
+    for (heads, head_width, width, encoder, decoder, frames) in [
+        (3, 20, 52, 1, 3, 256),
+        (1, 7, 33, 3, 1, 64),
+        (2, 64, 64, 0, 2, 100),
+        (5, 48, 80, 2, 2, 256),
+    ] {
         let shape = transcription::mt3::Shape {
             vocabulary: 1_536,
             width,
@@ -251,7 +278,8 @@ fn a_network_of_another_shape_says_the_same_in_both_ways() {
                     libtorch,
                 };
                 let source = Box::new(std::fs::File::open(file("audio.wav")).unwrap());
-                let recording = audio::Recording::open(source, None, audio::Limits::default()).unwrap();
+                let recording =
+                    audio::Recording::open(source, None, audio::Limits::default()).unwrap();
                 let mut cut =
                     Passages::new(recording, Profile::Magenta, &shape, Rules::default()).unwrap();
                 let passages = std::iter::from_fn(|| cut.next().unwrap()).collect();
@@ -270,7 +298,10 @@ fn wrong_weights_are_refused_by_name() {
     let refused = |bytes: &[u8], config: Option<&str>| match Weights::read(bytes, config) {
         Ok(_) => panic!("wrong weights were taken"),
         Err(error) => {
-            assert_eq!((error.code(), error.retryable()), ("model_unavailable", false));
+            assert_eq!(
+                (error.code(), error.retryable()),
+                ("model_unavailable", false)
+            );
             error.to_string()
         }
     };
@@ -282,10 +313,32 @@ fn wrong_weights_are_refused_by_name() {
     // Without sizes only the published network is read.
     says(&good, None, "--config");
     let other = |from: &str, to: &str| config.replacen(from, to, 1);
-    says(&good, Some(&other("\"emb_dim\": 64", "\"emb_dim\": 72")), "[72]");
-    says(&good, Some(&other("\"num_heads\": 4", "\"num_heads\": 3")), "_proj");
-    says(&good, Some(&other("\"num_decoder_layers\": 2", "\"num_decoder_layers\": 1")), "decoder.layers.1.");
-    says(&good, Some(&other("\"num_decoder_layers\": 2", "\"num_decoder_layers\": 3")), "decoder.layers.2.");
+    says(
+        &good,
+        Some(&other("\"emb_dim\": 64", "\"emb_dim\": 72")),
+        "[72]",
+    );
+    says(
+        &good,
+        Some(&other("\"num_heads\": 4", "\"num_heads\": 3")),
+        "_proj",
+    );
+    says(
+        &good,
+        Some(&other(
+            "\"num_decoder_layers\": 2",
+            "\"num_decoder_layers\": 1",
+        )),
+        "decoder.layers.1.",
+    );
+    says(
+        &good,
+        Some(&other(
+            "\"num_decoder_layers\": 2",
+            "\"num_decoder_layers\": 3",
+        )),
+        "decoder.layers.2.",
+    );
     says(&good, Some("[]"), "JSON");
     // A name changed in place: one is missing, another too many.
     let at = good.windows(7).position(|name| name == b".norm3.").unwrap();
@@ -300,7 +353,10 @@ fn wrong_weights_are_refused_by_name() {
         refused(&pt[..cut], Some(&config));
     }
     // A pickle that wants to run something.
-    let at = pt.windows(11).position(|name| name == b"OrderedDict").unwrap();
+    let at = pt
+        .windows(11)
+        .position(|name| name == b"OrderedDict")
+        .unwrap();
     let mut evil = pt.clone();
     evil[at..at + 11].copy_from_slice(b"OrderedEvil");
     refused(&evil, Some(&config));
@@ -328,13 +384,17 @@ fn notes_are_the_originals_in_all_cases() {
             .collect();
         let ours = notes::decode(&segments).0;
         assert_eq!(ours.len(), case.notes.len(), "case {number}");
-        for (ours, (pitch, start, end, velocity, program, is_drum)) in ours.iter().zip(&case.notes) {
+        for (ours, (pitch, start, end, velocity, program, is_drum)) in ours.iter().zip(&case.notes)
+        {
             assert_eq!(
                 (ours.pitch, ours.velocity, ours.program, ours.is_drum),
                 (*pitch, *velocity, *program, *is_drum),
                 "case {number}"
             );
-            assert!((ours.start - start).abs() < 1e-9 && (ours.end - end).abs() < 1e-9, "case {number}: {ours:?}");
+            assert!(
+                (ours.start - start).abs() < 1e-9 && (ours.end - end).abs() < 1e-9,
+                "case {number}: {ours:?}"
+            );
         }
     }
 }
@@ -355,18 +415,26 @@ fn magenta_is_what_a_second_computation_gives() {
         };
         let off = gap(&every(&frames, 512), &oracle(&format!("frames_{index}")));
         assert!(off < 1e-4, "frames of segment {index}: {off}");
-        let off = gap(&every(&encoded, width), &oracle(&format!("encoder_{index}")));
+        let off = gap(
+            &every(&encoded, width),
+            &oracle(&format!("encoder_{index}")),
+        );
         assert!(off < 1e-4, "encoder of segment {index}: {off}");
     }
     for (index, spoken) in network.speak(passages).unwrap().iter().enumerate() {
-        let tokens: Vec<i64> = oracle(&format!("tokens_{index}")).iter().map(|token| *token as i64).collect();
+        let tokens: Vec<i64> = oracle(&format!("tokens_{index}"))
+            .iter()
+            .map(|token| *token as i64)
+            .collect();
         assert_eq!(spoken.tokens, tokens, "segment {index}");
     }
     let gelu = tch::Tensor::from_slice(&oracle("gelu_at")).gelu("tanh");
     let gelu = Vec::<f32>::try_from(gelu).unwrap();
     assert!(gap(&gelu, &oracle("gelu")) < 1e-6);
     let steps: Vec<f32> = (0..600)
-        .map(|segment| (notes::on_grid(Profile::Magenta.start_time(segment, 256)) * 100.0).round() as f32)
+        .map(|segment| {
+            (notes::on_grid(Profile::Magenta.start_time(segment, 256)) * 100.0).round() as f32
+        })
         .collect();
     assert_eq!(steps, oracle("start_steps"));
 }
@@ -384,7 +452,8 @@ fn the_profiles_differ_where_they_should() {
         let pairs = seed[range.clone()].iter().zip(&magenta[range]);
         // What is next to nothing is floored by the one and not by the other.
         let loud = pairs.filter(|(seed, _)| **seed > -7.0);
-        loud.map(|(seed, magenta)| (seed - magenta).abs()).fold(0.0, f32::max)
+        loud.map(|(seed, magenta)| (seed - magenta).abs())
+            .fold(0.0, f32::max)
     };
     // The last frames of a segment see what follows, or nothing.
     assert!(differ(0..240) < 0.1, "{}", differ(0..240));

@@ -30,8 +30,7 @@ pub struct DeviceCache {
 
 impl DeviceCache {
     pub(super) fn new(shape: &Shape, rows: usize, device: Device) -> Result<Self, Error> {
-        let (rows, heads, head_width) =
-            (rows as i64, shape.heads as i64, shape.head_width as i64);
+        let (rows, heads, head_width) = (rows as i64, shape.heads as i64, shape.head_width as i64);
         let (positions, frames) = (shape.positions as i64, shape.frames as i64);
         let options = (Kind::Float, device);
         // Zeros, since what is masked must still be numbers.

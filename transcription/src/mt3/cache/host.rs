@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
-use super::kernel::{Head, Scratch};
 use super::Step;
+use super::kernel::{Head, Scratch};
 use crate::Error;
 use crate::cpu::Isa;
 use crate::mt3::config::Shape;
@@ -211,7 +211,10 @@ fn numbers(tensor: &Tensor) -> Result<&[f32], Error> {
             sticky: false,
         });
     }
-    #[expect(unsafe_code, reason = "a look at a tensor's memory, whose kind and place were just asked")]
+    #[expect(
+        unsafe_code,
+        reason = "a look at a tensor's memory, whose kind and place were just asked"
+    )]
     // SAFETY: contiguous float32 on the host, as many as the tensor has; the tensor is borrowed for as long, and nobody else has it.
     Ok(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
 }

@@ -49,7 +49,10 @@ impl Work for Head<'_> {
         }
         for column in column..width {
             let values = self.values.iter().skip(column).step_by(width);
-            self.out[column] = values.zip(scores.iter()).map(|(value, weight)| value * weight).sum();
+            self.out[column] = values
+                .zip(scores.iter())
+                .map(|(value, weight)| value * weight)
+                .sum();
         }
         for out in self.out.iter_mut() {
             *out /= sum;
@@ -158,7 +161,13 @@ mod tests {
             let (keys, values) = (noise(2, width * count), noise(3, width * count));
             let scores: Vec<f64> = keys
                 .chunks_exact(width)
-                .map(|key| query.iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum())
+                .map(|key| {
+                    query
+                        .iter()
+                        .zip(key)
+                        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                        .sum()
+                })
                 .collect();
             let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
@@ -167,7 +176,13 @@ mod tests {
                 let mut out = vec![9f32; width];
                 // Longer than needed, with rubbish in it.
                 let mut scratch = Scratch(vec![f32::NAN; count + 5]);
-                isa.run(Head { query: &query, keys: &keys, values: &values, scratch: &mut scratch, out: &mut out });
+                isa.run(Head {
+                    query: &query,
+                    keys: &keys,
+                    values: &values,
+                    scratch: &mut scratch,
+                    out: &mut out,
+                });
                 for (column, out) in out.iter().enumerate() {
                     let exact: f64 = values
                         .chunks_exact(width)
@@ -175,7 +190,10 @@ mod tests {
                         .map(|(row, weight)| f64::from(row[column]) * weight / total)
                         .sum();
                     let gap = (f64::from(*out) - exact).abs();
-                    assert!(gap < 2e-6, "{isa:?}: {gap}, {width} wide, {count} positions");
+                    assert!(
+                        gap < 2e-6,
+                        "{isa:?}: {gap}, {width} wide, {count} positions"
+                    );
                 }
             }
         }
