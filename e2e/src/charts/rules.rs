@@ -94,7 +94,10 @@ fn pod_rules(kind: &str, pod: &Value) -> Vec<String> {
         rule(spec[forbidden].is_null(), forbidden);
     }
     rule(!list(&spec["containers"]).is_empty(), "no container");
-    for container in list(&spec["containers"]) {
+    for container in list(&spec["containers"])
+        .iter()
+        .chain(list(&spec["initContainers"]))
+    {
         let security = &container["securityContext"];
         rule(
             security["allowPrivilegeEscalation"] == false,
@@ -133,7 +136,7 @@ fn pod_rules(kind: &str, pod: &Value) -> Vec<String> {
             rule(names.insert(name.clone()), &format!("{name} twice"));
         }
         let worker = pod["metadata"]["labels"]["app.kubernetes.io/component"] == "worker";
-        if kind != "Pod" && !worker {
+        if kind != "Pod" && !worker && !container["ports"].is_null() {
             for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
                 rule(!container[probe].is_null(), &format!("no {probe}"));
             }
@@ -227,7 +230,7 @@ mod tests {
             "spec": {"template": {"metadata": {"labels": {"app.kubernetes.io/component": "api"}}, "spec": {
                 "automountServiceAccountToken": false,
                 "securityContext": {"runAsNonRoot": true, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [{"name": "c", "image": "a:1", "startupProbe": {}, "readinessProbe": {}, "livenessProbe": {},
+                "containers": [{"name": "c", "image": "a:1", "ports": [], "startupProbe": {}, "readinessProbe": {}, "livenessProbe": {},
                     "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}},
                     "resources": {"limits": {"memory": "1Mi"}, "requests": {"cpu": "1m"}}}]}}}})
     }
