@@ -36,7 +36,12 @@ enum Kind {
     Boolean {
         default: bool,
     },
+    /// A list of words with commas; what they mean, the network says.
+    Words,
 }
+
+/// The longest list of words.
+const MOST_WORDS_BYTES: usize = 1_000;
 
 const fn number(
     name: &'static str,
@@ -209,6 +214,37 @@ const KNOWN: &[Known] = &[
             Some(120.0),
             "Tempo written into the MIDI file (BPM).",
         )],
+    },
+    Known {
+        name: "mt3",
+        description: "Several instruments at once, with programs and drums; its weights are brought by whoever runs it.",
+        licence: "that of the weights; those of Magenta are Apache-2.0",
+        options: &[
+            Setting {
+                name: "instruments",
+                kind: Kind::Words,
+                about: "What may be heard: programs from 0, ranges such as 24-31, families such as bass, drums; with commas.",
+            },
+            boolean(
+                "stable_programs",
+                false,
+                "One program for each family of instruments, the one that sounds longest.",
+            ),
+            number(
+                "minimum_note_length",
+                0.0,
+                10_000.0,
+                Some(0.0),
+                "Shorter notes are dropped (milliseconds).",
+            ),
+            number(
+                "midi_tempo",
+                4.0,
+                1_000.0,
+                Some(120.0),
+                "Tempo written into the MIDI file (BPM).",
+            ),
+        ],
     },
 ];
 
@@ -463,6 +499,7 @@ impl Setting {
                 schema
             }
             Kind::Boolean { default } => json!({"type": "boolean", "default": default}),
+            Kind::Words => json!({"type": "string", "maxLength": MOST_WORDS_BYTES}),
         };
         schema["description"] = self.about.into();
         schema
@@ -482,6 +519,7 @@ impl Kind {
                 .ok()
                 .filter(|number| number.is_finite())
                 .map(Value::from),
+            Kind::Words => None,
         };
         read.unwrap_or_else(|| value.clone())
     }
@@ -490,6 +528,10 @@ impl Kind {
         match (self, value) {
             (Kind::Boolean { .. }, Value::Bool(_)) => None,
             (Kind::Boolean { .. }, _) => Some("must be true or false".to_owned()),
+            (Kind::Words, Value::String(text)) if text.len() <= MOST_WORDS_BYTES => None,
+            (Kind::Words, _) => Some(format!(
+                "must be a text of at most {MOST_WORDS_BYTES} bytes"
+            )),
             (Kind::Number { least, most, .. }, value) => match value.as_f64() {
                 Some(number) if (*least..=*most).contains(&number) => None,
                 Some(_) => Some(format!("must lie between {least} and {most}")),

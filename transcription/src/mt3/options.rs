@@ -60,14 +60,9 @@ impl Options {
                     parsed.instruments = Some(instruments);
                 }
                 "stable_programs" => {
-                    parsed.stable_programs = match value {
-                        Value::Bool(truth) => *truth,
-                        Value::String(text) if text == "true" => true,
-                        Value::String(text) if text == "false" => false,
-                        _ => {
-                            return Err(refused(name, format!("{value} is not true or false")));
-                        }
-                    };
+                    parsed.stable_programs = value
+                        .as_bool()
+                        .ok_or_else(|| refused(name, format!("{value} is not true or false")))?;
                 }
                 "minimum_note_length" => {
                     parsed.minimum_note_length = number(name, value, 0.0, 10_000.0)?;
@@ -96,12 +91,12 @@ mod tests {
     fn wrong_options_are_refused_by_name() {
         let parse = |options: Value| Options::parse(options.as_object().unwrap());
         assert_eq!(parse(json!({})).unwrap(), Options::default());
-        let parsed =
-            parse(json!({"instruments": "bass,drums", "stable_programs": "true"})).unwrap();
+        let parsed = parse(json!({"instruments": "bass,drums", "stable_programs": true})).unwrap();
         assert!(parsed.stable_programs && parsed.instruments.is_some());
         for (given, name) in [
             (json!({"instruments": "kazoo"}), "instruments"),
             (json!({"stable_programs": 1}), "stable_programs"),
+            (json!({"stable_programs": "true"}), "stable_programs"),
             (json!({"minimum_note_length": -1}), "minimum_note_length"),
             (json!({"onset_threshold": 0.5}), "onset_threshold"),
         ] {
