@@ -294,7 +294,7 @@ async fn the_standby_takes_over_soon_and_at_once_after_a_release() {
     first.task.abort();
     let waited = until("the second one leads", || holder() == Some("b".into())).await;
     assert!(
-        waited < Duration::from_secs(5),
+        waited < Duration::from_secs(8),
         "{waited:?} with a lease of 5 s"
     );
     let third = stage.start_hasty("c");
@@ -308,7 +308,7 @@ async fn the_standby_takes_over_soon_and_at_once_after_a_release() {
     second.end().await;
     let waited = until("the third one leads", || holder() == Some("c".into())).await;
     assert!(
-        waited < Duration::from_secs(1),
+        waited < Duration::from_secs(2),
         "{waited:?} after a release"
     );
     assert!(epoch() > before);

@@ -6,6 +6,7 @@ mod apply;
 mod build;
 mod follow;
 mod known;
+mod live;
 mod status;
 mod validate;
 mod words;

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::build::{DELETION_COST, HASH, PROTECTIONS, build};
+use super::scene::{Scene, replicas};
 use super::status::notices;
-use super::{Done, PoolError, Pools, Scene, replicas};
+use super::{Done, PoolError, Pools};
 use crate::cluster::{Kind, within};
 use crate::scale::{Decision, Plan};
 use crate::telemetry::names;

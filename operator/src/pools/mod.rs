@@ -5,20 +5,22 @@ mod apply;
 mod build;
 mod memory;
 mod pods;
+mod report;
+mod scene;
 mod status;
 mod sweep;
 mod validate;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{WorkerPool, WorkerPoolStatus};
+use crds::WorkerPool;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod as ClusterPod;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, ResourceExt};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -30,10 +32,10 @@ pub use sweep::Swept;
 pub use validate::{PAUSED, Unfit, Valid, validate};
 
 use crate::cluster::{CallError, Change, Leadership, Mirror, Notices, key_of};
-use crate::eyes::{Eyes, Look, Seen};
-use crate::scale::{Decision, Fleet, Ground, Observation, Plan, decide, plan};
+use crate::eyes::{Eyes, Look};
 use crate::telemetry::names;
 use crate::work::{Next, Work};
+use scene::{Scene, next_step, think};
 
 /// What moves all the time is written this often.
 const SOFT_EVERY: Duration = Duration::from_secs(15);
@@ -82,18 +84,6 @@ pub struct Pools {
     pub begun: Instant,
     pub memories: Mutex<HashMap<String, Arc<Mutex<Memory>>>>,
     pub swept: Mutex<Swept>,
-}
-
-/// All that a pass looks at, fetched before.
-pub(crate) struct Scene {
-    pub(crate) pool: Arc<WorkerPool>,
-    pub(crate) valid: Valid,
-    pub(crate) deployment: Option<Arc<Deployment>>,
-    pub(crate) pods: Vec<Arc<ClusterPod>>,
-    /// The last look at the queue, if it can be trusted.
-    pub(crate) seen: Result<Arc<Seen>, Arc<str>>,
-    pub(crate) looked_at: Option<Instant>,
-    pub(crate) memory: Arc<Mutex<Memory>>,
 }
 
 impl Pools {
@@ -251,305 +241,10 @@ impl Pools {
     }
 }
 
-/// The decision, and the pods that it is about. No client; the memory moves on.
-fn think(scene: &Scene, now_ms: i64, now: Timestamp) -> (Decision, Vec<crate::scale::Pod>) {
-    let seen = scene.seen.as_ref().ok();
-    let work = seen.map(|seen| work_by_pod(seen)).unwrap_or_default();
-    let mut memory = scene.memory.lock();
-    let mut uids = HashSet::new();
-    let mut busy = HashSet::new();
-    let pods: Vec<crate::scale::Pod> = scene
-        .pods
-        .iter()
-        .map(|pod| {
-            let uid = pod.uid().unwrap_or_default();
-            if let Some(start_ms) = pods::start_ms(pod) {
-                memory.started(&uid, start_ms);
-            }
-            let works = work.get(uid.as_str()).is_some_and(|(tasks, _)| *tasks > 0);
-            if works || seen.is_none() {
-                memory.idle_since.remove(&uid);
-            }
-            if works {
-                busy.insert(uid.clone());
-            }
-            let idle_since = *memory
-                .idle_since
-                .entry(uid.clone())
-                .or_insert_with(Instant::now);
-            let idle_ms = i64::try_from(idle_since.elapsed().as_millis()).unwrap_or(i64::MAX);
-            uids.insert(uid);
-            view(
-                pod,
-                seen.map(|seen| &**seen),
-                &work,
-                if works { 0 } else { idle_ms },
-            )
-        })
-        .collect();
-    memory.keep(&uids);
-    if seen.is_some() {
-        memory.busy = busy;
-        memory.blind_since = None;
-    } else if memory.blind_since.is_none() {
-        memory.blind_since = Some(Instant::now());
-    }
-    let observation = Observation {
-        demand: seen.map(|seen| seen.demand.clone()),
-        fleet: fleet(scene, &pods, &memory, now),
-    };
-    let decision = decide(&observation, &scene.valid.spec, &memory.history, now_ms);
-    memory
-        .history
-        .note(&decision, scene.valid.spec.down_window_ms, now_ms);
-    let before = memory
-        .decision
-        .as_ref()
-        .map(|before| (before.desired, before.reason));
-    if before != Some((decision.desired, decision.reason)) {
-        counter!(names::SCALE_DECISIONS, "reason" => decision.reason.as_str()).increment(1);
-    }
-    memory.decision = Some(decision.clone());
-    let count = |wanted: &dyn Fn(&crate::scale::Pod) -> bool| {
-        pods.iter().filter(|pod| wanted(pod)).count() as f64
-    };
-    let pool = key_of(&*scene.pool);
-    gauge!(names::DESIRED_REPLICAS, "pool" => pool.clone()).set(f64::from(decision.desired));
-    gauge!(names::READY_REPLICAS, "pool" => pool.clone()).set(count(&|pod| pod.ready));
-    gauge!(names::BUSY_WORKERS, "pool" => pool.clone()).set(count(&|pod| pod.tasks > 0));
-    gauge!(names::DRAINING_WORKERS, "pool" => pool.clone()).set(count(&|pod| pod.flagged));
-    if let Some(start_ms) = memory.cold_start_ms() {
-        gauge!(names::COLD_START_SECONDS, "pool" => pool).set(start_ms as f64 / 1000.0);
-    }
-    (decision, pods)
-}
-
-fn fleet(scene: &Scene, pods: &[crate::scale::Pod], memory: &Memory, now: Timestamp) -> Fleet {
-    let live = || scene.pods.iter().zip(pods).filter(|(_, pod)| !pod.leaving);
-    Fleet {
-        replicas: replicas(scene, memory),
-        ready: i32::try_from(live().filter(|(_, pod)| pod.ready).count()).unwrap_or(i32::MAX),
-        starting_ms: live()
-            .filter(|(_, pod)| !pod.ready)
-            .filter(|(pod, _)| blocked(pod).is_none())
-            .map(|(pod, _)| pods::age_ms(pod, now))
-            .collect(),
-        rollout: rollout(scene, memory),
-        cold_start_ms: memory.cold_start_ms().unwrap_or(COLD_START_MS),
-    }
-}
-
-/// What the Deployment asks for; our own last word where the watch has not brought it yet.
-fn replicas(scene: &Scene, memory: &Memory) -> i32 {
-    let shown = scene.deployment.as_ref().map(|deployment| {
-        let replicas = deployment.spec.replicas;
-        (
-            deployment.metadata.generation.unwrap_or(0),
-            replicas.unwrap_or(1),
-        )
-    });
-    match (&memory.applied, shown) {
-        (Some((_, replicas, generation)), Some((shown, _))) if shown < *generation => *replicas,
-        (_, Some((_, replicas))) => replicas,
-        (Some((_, replicas, _)), None) => *replicas,
-        (None, None) => 0,
-    }
-}
-
-/// Whether the Deployment's controller has seen the last word about it.
-fn heard(scene: &Scene, memory: &Memory) -> bool {
-    let Some(deployment) = &scene.deployment else {
-        return false;
-    };
-    let generation = deployment.metadata.generation.unwrap_or(0);
-    let ours = memory
-        .applied
-        .as_ref()
-        .map_or(0, |(_, _, generation)| *generation);
-    let observed = deployment
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation)
-        .unwrap_or(0);
-    generation >= ours && observed >= generation
-}
-
-fn rollout(scene: &Scene, memory: &Memory) -> bool {
-    let Some(status) = scene
-        .deployment
-        .as_ref()
-        .and_then(|deployment| deployment.status.as_ref())
-    else {
-        return false;
-    };
-    let old = status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0);
-    old && heard(scene, memory)
-}
-
-/// What is to be done next. No client.
-fn next_step(scene: &Scene, decision: &Decision, pods: &[crate::scale::Pod]) -> Plan {
-    let memory = scene.memory.lock();
-    let wanted = replicas(scene, &memory);
-    let live = i32::try_from(pods.iter().filter(|pod| !pod.leaving).count()).unwrap_or(i32::MAX);
-    let made = scene
-        .deployment
-        .as_ref()
-        .and_then(|deployment| deployment.status.as_ref()?.replicas)
-        .unwrap_or(0);
-    let known = scene.seen.as_ref().is_ok_and(|seen| complete(seen));
-    plan(
-        pods,
-        Ground {
-            replicas: wanted,
-            desired: decision.desired,
-            known,
-            settled: heard(scene, &memory) && made <= wanted && live == made,
-            rollout: rollout(scene, &memory),
-        },
-    )
-}
-
 /// What an act came to.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     pub(crate) replicas: i32,
     pub(crate) scaled: bool,
     pub(crate) rejected: Option<String>,
-}
-
-impl Pools {
-    async fn report(
-        &self,
-        scene: &Scene,
-        decision: &Decision,
-        pods: &[crate::scale::Pod],
-        done: Done,
-    ) -> Result<(), PoolError> {
-        let pool = &scene.pool;
-        let (base, blind, rollout, starting) = {
-            let memory = scene.memory.lock();
-            let blind = memory.blind_since.map(|since| since.elapsed().as_secs());
-            let starting = fleet(scene, pods, &memory, Timestamp::now())
-                .starting_ms
-                .len();
-            let base = memory
-                .written
-                .clone()
-                .or_else(|| pool.status.clone())
-                .unwrap_or_default();
-            (
-                base,
-                blind,
-                rollout(scene, &memory),
-                i32::try_from(starting).unwrap_or(i32::MAX),
-            )
-        };
-        let error = scene.seen.as_ref().err().map(|error| &**error);
-        let blocked = scene
-            .pods
-            .iter()
-            .find_map(|pod| blocked(pod))
-            .or_else(|| no_pods(scene));
-        let new = status(&View {
-            pool,
-            base: &base,
-            now: Timestamp::now(),
-            unfit: None,
-            rejected: done.rejected.as_deref(),
-            mode: scene.valid.spec.mode,
-            decision: Some(decision),
-            replicas: done.replicas,
-            scaled: done.scaled,
-            pods,
-            demand: scene.seen.as_ref().ok().map(|seen| &seen.demand),
-            blind: error.zip(blind),
-            blocked: blocked.as_ref(),
-            starting,
-            rollout,
-        });
-        self.write(pool, &base, new, &scene.memory).await
-    }
-
-    async fn turn_down(
-        &self,
-        pool: &WorkerPool,
-        unfit: &Unfit,
-        memory: &Mutex<Memory>,
-    ) -> Result<Next, PoolError> {
-        let base = memory
-            .lock()
-            .written
-            .clone()
-            .or_else(|| pool.status.clone())
-            .unwrap_or_default();
-        let new = status(&View {
-            pool,
-            base: &base,
-            now: Timestamp::now(),
-            unfit: Some(unfit),
-            rejected: None,
-            mode: crate::scale::Mode::Paused,
-            decision: None,
-            replicas: 0,
-            scaled: false,
-            pods: &[],
-            demand: None,
-            blind: None,
-            blocked: None,
-            starting: 0,
-            rollout: false,
-        });
-        self.write(pool, &base, new, memory).await?;
-        Ok(Next::Change)
-    }
-
-    async fn write(
-        &self,
-        pool: &WorkerPool,
-        base: &WorkerPoolStatus,
-        new: WorkerPoolStatus,
-        memory: &Mutex<Memory>,
-    ) -> Result<(), PoolError> {
-        if *base == new {
-            return Ok(());
-        }
-        let lately = memory
-            .lock()
-            .written_at
-            .is_some_and(|at| at.elapsed() < SOFT_EVERY);
-        if lately && only_soft(base, &new) {
-            return Ok(());
-        }
-        if !self.leadership.leads() {
-            return Ok(());
-        }
-        self.write_status(pool, base, &new).await?;
-        let mut memory = memory.lock();
-        memory.written = Some(new);
-        memory.written_at = Some(Instant::now());
-        counter!(names::STATUS_WRITES, "kind" => "pool").increment(1);
-        Ok(())
-    }
-}
-
-/// The Deployment could not make pods at all: a quota, an admission.
-fn no_pods(scene: &Scene) -> Option<Blocked> {
-    let conditions = scene
-        .deployment
-        .as_ref()?
-        .status
-        .as_ref()?
-        .conditions
-        .as_ref()?;
-    let failure = conditions.iter().find(|condition| {
-        condition.type_.as_deref() == Some("ReplicaFailure")
-            && condition.status.as_deref() == Some("True")
-    })?;
-    Some(Blocked {
-        reason: failure
-            .reason
-            .clone()
-            .unwrap_or_else(|| "FailedCreate".to_owned()),
-        message: failure.message.clone().unwrap_or_default(),
-    })
 }

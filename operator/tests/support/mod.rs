@@ -1,7 +1,7 @@
 //! A cluster, an API and workers that live in the test's process; Redis is a real one. The operator that is tested is the whole one.
 
 #![expect(clippy::unwrap_used, reason = "in a test a broken helper may panic")]
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod api;
 pub(crate) mod cluster;
