@@ -34,6 +34,11 @@ async fn a_job_goes_its_way_and_the_second_pass_writes_nothing() {
         condition(&stage.pool_status("gpu"), "Ready") == "True/Serving"
     })
     .await;
+    until("its queue can be read", || {
+        condition(&stage.pool_status("gpu"), "QueueReachable") == "True/Readable"
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let uid = stage.job("take3", url("https://example.org/take3.flac"));
     until("the API has it", || stage.api.row(&uid).is_some()).await;
     assert_eq!(stage.api.row(&uid).unwrap()["origin"], "wtt/music");

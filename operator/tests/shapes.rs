@@ -1,5 +1,7 @@
 //! What the operator makes and shows, held to what it says: Deployments, definitions, rights.
 
+#![expect(clippy::unwrap_used, reason = "in a test a broken helper may panic")]
+
 use operator::pools::{WorkerEnv, build, validate};
 use serde_json::{Value, json};
 

@@ -188,7 +188,6 @@ pub(crate) fn condition(status: &Value, type_: &str) -> String {
 }
 
 /// Waits until it is so; says what it waited for when that takes too long.
-#[track_caller]
 pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !so() {
