@@ -1,5 +1,7 @@
 //! The whole operator with pools: a fake cluster whose pods hold workers that claim from a real Redis.
 
+#![expect(clippy::unwrap_used, reason = "in a test a broken helper may panic")]
+
 mod support;
 
 use std::sync::atomic::Ordering;
