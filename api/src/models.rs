@@ -1,6 +1,8 @@
 //! The models on offer: names, options with their ranges, licence, and the queue of each, from configuration.
 //! Configured, not announced: a pool that is scaled to zero announces nothing. It runs no network and knows no weights.
 
+mod translate;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -355,26 +357,6 @@ impl Model {
         self.all_queues().any(|known| known == queue)
     }
 
-    /// Options as a custom resource says them, in whole numbers and words, as the network takes them: `onsetThresholdPercent: 50`
-    /// is `onset_threshold: 0.5`, and `"true"` is `true`. What is not understood stays as it is, for the check to refuse.
-    pub fn translated(&self, options: &Map<String, Value>) -> ApiResult<Map<String, Value>> {
-        let Some(known) = self.known else {
-            return Ok(options.clone());
-        };
-        let mut translated = Map::new();
-        for (name, value) in options {
-            let (own, value) = known.translate(name, value);
-            if translated.insert(own.clone(), value).is_some() {
-                let detail = format!("the option {own} is given twice, under two names");
-                let pointer = format!("/options/{}", problems::escaped(name));
-                return Err(
-                    ApiError::new(Code::OptionsInvalid, detail).field(pointer, "given twice")
-                );
-            }
-        }
-        Ok(translated)
-    }
-
     /// Checks every option against the model's schema and names each that is wrong. A model without a schema takes any.
     pub fn check_options(&self, options: &Map<String, Value>) -> ApiResult<()> {
         let Some(known) = self.known else {
@@ -456,34 +438,6 @@ impl Model {
     }
 }
 
-impl Known {
-    fn setting(&self, name: &str) -> Option<&'static Setting> {
-        self.options.iter().find(|setting| setting.name == name)
-    }
-
-    fn translate(&self, name: &str, value: &Value) -> (String, Value) {
-        let mut own = String::new();
-        for letter in name.chars() {
-            if letter.is_ascii_uppercase() {
-                own.push('_');
-            }
-            own.push(letter.to_ascii_lowercase());
-        }
-        if let Some(setting) = self.setting(&own) {
-            return (own, setting.kind.read_word(value));
-        }
-        let hundredfold = own
-            .strip_suffix("_percent")
-            .and_then(|own| self.setting(own));
-        match (hundredfold, value.as_f64()) {
-            (Some(setting), Some(percent)) if matches!(setting.kind, Kind::Number { .. }) => {
-                (setting.name.to_owned(), (percent / 100.0).into())
-            }
-            _ => (name.to_owned(), value.clone()),
-        }
-    }
-}
-
 impl Setting {
     fn schema(&self) -> Value {
         let mut schema = match self.kind {
@@ -507,23 +461,6 @@ impl Setting {
 }
 
 impl Kind {
-    /// A value that had to be written as a word.
-    fn read_word(&self, value: &Value) -> Value {
-        let Some(word) = value.as_str() else {
-            return value.clone();
-        };
-        let read = match self {
-            Kind::Boolean { .. } => word.parse::<bool>().ok().map(Value::from),
-            Kind::Number { .. } => word
-                .parse::<f64>()
-                .ok()
-                .filter(|number| number.is_finite())
-                .map(Value::from),
-            Kind::Words => None,
-        };
-        read.unwrap_or_else(|| value.clone())
-    }
-
     fn problem(&self, value: &Value) -> Option<String> {
         match (self, value) {
             (Kind::Boolean { .. }, Value::Bool(_)) => None,
@@ -581,39 +518,6 @@ mod tests {
         assert!(check(json!({"speed": 1})).unwrap_err().contains("speed"));
         let swapped = json!({"minimum_frequency": 500, "maximum_frequency": 100});
         assert!(check(swapped).unwrap_err().contains("maximum_frequency"));
-    }
-
-    #[test]
-    fn whole_numbers_and_words_become_what_the_network_takes() {
-        let models = Models::parse("basic-pitch,other").unwrap();
-        let translated = |options: Value| {
-            let options = options.as_object().unwrap().clone();
-            models.default_model().translated(&options)
-        };
-        let options = json!({"onsetThresholdPercent": 50, "melodia": "false", "minimumNoteLength": "127.7", "midi_tempo": 90});
-        let wanted = json!({"onset_threshold": 0.5, "melodia": false, "minimum_note_length": 127.7, "midi_tempo": 90});
-        assert_eq!(Value::Object(translated(options).unwrap()), wanted);
-        // Left as they are, and refused by name.
-        for bad in [
-            json!({"melodiaPercent": 5}),
-            json!({"melodia": "yes"}),
-            json!({"midiTempo": "inf"}),
-            json!({"Percent": 5}),
-        ] {
-            let options = translated(bad.clone()).unwrap();
-            assert!(
-                models.default_model().check_options(&options).is_err(),
-                "{bad}"
-            );
-        }
-        assert!(translated(json!({"melodia": true, "Melodia": true})).is_ok());
-        assert!(translated(json!({"onset_threshold": 0.1, "onsetThreshold": "0.2"})).is_err());
-        let other = models.find("other").unwrap();
-        let odd = json!({"anyThing": [1]});
-        assert_eq!(
-            other.translated(odd.as_object().unwrap()).unwrap(),
-            *odd.as_object().unwrap()
-        );
     }
 
     #[test]
