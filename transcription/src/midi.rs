@@ -9,7 +9,9 @@ pub fn midi(transcript: &Transcript) -> Vec<u8> {
     // The way of writing that parity means knows no pedals and no programs: of these networks the notes are what is compared.
     let others = [crate::transkun::NAME, crate::mt3::NAME];
     let parity = transcript.provenance["profile"] == "parity"
-        && !others.iter().any(|name| transcript.provenance["model"]["name"] == *name);
+        && !others
+            .iter()
+            .any(|name| transcript.provenance["model"]["name"] == *name);
     let bends = if option("multiple_pitch_bends").as_bool() == Some(true) {
         BendPolicy::PerPitch
     } else {
@@ -48,7 +50,13 @@ mod tests {
             pedals: Vec::new(),
         };
         let read = music::midi::read(&super::midi(&transcript)).unwrap();
-        let kinds: Vec<_> = read.iter().map(|note| (note.program, note.is_drum)).collect();
-        assert!(kinds.contains(&(33, false)) && kinds.contains(&(0, true)), "{kinds:?}");
+        let kinds: Vec<_> = read
+            .iter()
+            .map(|note| (note.program, note.is_drum))
+            .collect();
+        assert!(
+            kinds.contains(&(33, false)) && kinds.contains(&(0, true)),
+            "{kinds:?}"
+        );
     }
 }
