@@ -356,7 +356,6 @@ mod tests {
             "gopher://example.org/",
             "data:audio/wav;base64,AA",
             "http://",
-            "http:///a",
             "http://user@example.org/",
             "http://:pass@example.org/",
             "https://u:p@example.org/a",

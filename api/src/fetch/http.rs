@@ -279,7 +279,7 @@ mod tests {
                 "http://169.254.169.254/latest/meta-data",
                 "source_forbidden_address",
             ),
-            ("http://[::1]:9/", "source_forbidden_address"),
+            ("http://[::1]:8009/", "source_forbidden_address"),
             ("http://2130706434/", "source_forbidden_address"),
             ("file:///etc/passwd", "source_invalid"),
             ("http://user:pass@127.0.0.1/", "source_invalid"),

@@ -82,8 +82,12 @@ async fn two_replicas_fetch_a_source_once() {
         assert_eq!(put(&other, &url).await, 200);
         other.reach("job-1", "queued").await;
         assert_eq!(files.asked.load(Ordering::SeqCst), 1);
-        let tasks = one.state.queue.server_info().await.unwrap();
-        assert_eq!(tasks.queue_pending, 1);
+        // The row says so just before the queue has it.
+        wait_for("one task", async || {
+            let tasks = one.state.queue.server_info().await.unwrap();
+            (tasks.queue_pending == 1).then_some(())
+        })
+        .await;
         one.stop().await;
         other.stop().await;
     }
