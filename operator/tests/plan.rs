@@ -232,6 +232,15 @@ fn without_the_queue_nobody_is_chosen_and_nobody_goes() {
 }
 
 #[test]
+fn blind_nobody_is_flagged_either() {
+    let blind = Ground {
+        known: false,
+        ..ground(2, 1)
+    };
+    assert!(plan(&[pod("a"), pod("b")], blind).drain.is_empty());
+}
+
+#[test]
 fn during_a_rollout_nobody_is_chosen_and_the_number_stays() {
     let pods = [
         Pod {
