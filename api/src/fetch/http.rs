@@ -327,7 +327,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_header_tells_anything_about_us() {
-        let (port, _) = serve(|request| ok(request)).await;
+        let (port, _) = serve(ok).await;
         let http = Http::new(allowing(&["127.0.0.1/32"]));
         let answer = http
             .open(&format!("http://127.0.0.1:{port}/a"))
