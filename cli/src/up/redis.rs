@@ -164,6 +164,7 @@ async fn ready(home: &RedisHome, child: &Child) -> anyhow::Result<()> {
         while !home.answers().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        home.begin_a_new_file().await;
     };
     let log = home.log();
     tokio::select! {
@@ -244,23 +245,56 @@ mod tests {
         assert!(!home.answers().await);
     }
 
+    /// The files that the next start reads commands from.
+    fn increments(home: &RedisHome) -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(home.folder.join("appendonlydir"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .collect()
+    }
+
+    async fn append(home: &RedisHome, commands: &[u8]) {
+        eventually("one append-only file", async || increments(home).len() == 1).await;
+        let file = increments(home).remove(0);
+        let mut file = OpenOptions::new().append(true).open(file).unwrap();
+        std::io::Write::write_all(&mut file, commands).unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_a_script_at_the_end_of_its_file_is_gone_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = RedisHome::prepare(dir.path()).unwrap();
+        let redis = PrivateRedis::start(dir.path()).await.unwrap();
+        eventually("the first new file is there", async || {
+            increments(&home)
+                .iter()
+                .any(|file| file.to_string_lossy().contains(".2."))
+        })
+        .await;
+        let half = b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$1\r\n1\r\n";
+        append(&home, half).await;
+        let server = process_id(&home).await;
+        rustix::process::kill_process(server, rustix::process::Signal::KILL).unwrap();
+        eventually("a new server has a new file without it", async || {
+            home.answers().await
+                && process_id(&home).await != server
+                && increments(&home).len() == 1
+                && increments(&home)
+                    .iter()
+                    .all(|file| !std::fs::read(file).unwrap_or_default().starts_with(half))
+        })
+        .await;
+        redis.stop().await;
+    }
+
     #[tokio::test]
     async fn it_ends_at_once_when_told_while_it_loads_its_data() {
         let dir = tempfile::tempdir().unwrap();
         let home = RedisHome::prepare(dir.path()).unwrap();
         let redis = PrivateRedis::start(dir.path()).await.unwrap();
         // A stand-in for a file of many gigabytes: loading it takes a minute.
-        let file = std::fs::read_dir(home.folder.join("appendonlydir"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.to_string_lossy().ends_with(".incr.aof"))
-            .unwrap();
-        let mut file = OpenOptions::new().append(true).open(file).unwrap();
-        std::io::Write::write_all(
-            &mut file,
-            b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$2\r\n60\r\n",
-        )
-        .unwrap();
+        append(&home, b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$2\r\n60\r\n").await;
         let server = process_id(&home).await;
         rustix::process::kill_process(server, rustix::process::Signal::KILL).unwrap();
         eventually("a new server loads", async || {

@@ -90,6 +90,18 @@ impl RedisHome {
         matches!(answer, Ok(Ok(text)) if text.starts_with("+PONG"))
     }
 
+    /// After a crash the append-only file may end inside a script. Redis drops that beginning from its data but leaves it in the
+    /// file, where it would run together with whatever is appended next: so each start begins with a new file.
+    pub(super) async fn begin_a_new_file(&self) {
+        let answer = tokio::time::timeout(Duration::from_secs(1), self.ask("BGREWRITEAOF")).await;
+        if !matches!(&answer, Ok(Ok(text)) if text.starts_with('+')) {
+            tracing::warn!(
+                ?answer,
+                "the private Redis did not begin a new append-only file"
+            );
+        }
+    }
+
     /// One inline command; its first bytes of answer.
     async fn ask(&self, command: &str) -> std::io::Result<String> {
         let mut stream = UnixStream::connect(&self.socket).await?;
