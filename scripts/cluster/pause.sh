@@ -17,14 +17,14 @@ int main(void) {
     for (;;) pause();
 }
 EOC
-mkdir "$folder/root"
-cc -O2 -static -s -o "$folder/root/pause" "$folder/pause.c"
+mkdir "$folder/layer"
+cc -O2 -static -s -o "$folder/layer/pause" "$folder/pause.c"
 cat >"$folder/image.py" <<'EOP'
 import hashlib, io, json, sys, tarfile
-root, out = sys.argv[1:]
+layer_dir, out = sys.argv[1:]
 layer = io.BytesIO()
 with tarfile.open(fileobj=layer, mode="w") as tar:
-    tar.add(root + "/pause", arcname="pause")
+    tar.add(layer_dir + "/pause", arcname="pause")
 config = {"architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
           "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()]}}
 manifest = [{"Config": "config.json", "RepoTags": ["localhost/pause:local"], "Layers": ["layer.tar"]}]
@@ -34,4 +34,4 @@ with tarfile.open(out, "w") as tar:
         entry.size = len(data)
         tar.addfile(entry, io.BytesIO(data))
 EOP
-python3 "$folder/image.py" "$folder/root" "$1"
+python3 "$folder/image.py" "$folder/layer" "$1"
