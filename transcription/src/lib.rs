@@ -23,7 +23,8 @@ pub mod transkun;
 pub use cpu::peak::multiply_adds_a_second;
 pub use device::DeviceChoice;
 pub use engine::{
-    CancelHandle, Engine, EngineConfig, Faults, Finished, SongEvent, SongRequest as Song, Stage, Submission,
+    CancelHandle, Engine, EngineConfig, Faults, Finished, SongEvent, SongRequest as Song, Stage,
+    Submission,
 };
 pub use error::Error;
 pub use midi::midi;

@@ -143,7 +143,8 @@ impl Store {
         if name == mt3::NAME {
             return Err(Error::Pull {
                 name: name.into(),
-                reason: "its weights are no package; bring a file: --from FILE [--config FILE]".into(),
+                reason: "its weights are no package; bring a file: --from FILE [--config FILE]"
+                    .into(),
             });
         }
         let wanted: Vec<&Known> = family(name)?
