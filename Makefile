@@ -130,8 +130,8 @@ bench-transkun: build ## time Transkun beside the published package: speed, memo
 	@scripts/bench/transkun.sh $(FILES)
 
 bench-fair: models ## one recording of an hour and fifty short ones in one worker: make bench-fair MODEL=basic-pitch LONG_SECONDS=3600 SHORT=50 SLOTS=51 (minutes)
-	@echo "bench-fair: cargo test --release -p worker --test worker -- --ignored --nocapture fairness"
-	@MODEL=$(MODEL) LONG_SECONDS=$(LONG_SECONDS) SHORT=$(SHORT) SLOTS=$(SLOTS) cargo test --release -p worker --test worker $(LOCKED) -- --ignored --nocapture fairness
+	@echo "bench-fair: FAIRNESS=1 cargo test --release -p worker --test worker -- --nocapture fairness"
+	@FAIRNESS=1 MODEL=$(MODEL) LONG_SECONDS=$(LONG_SECONDS) SHORT=$(SHORT) SLOTS=$(SLOTS) cargo test --release -p worker --test worker $(LOCKED) -- --nocapture fairness
 
 bench-precision: models ## what TF32 and bfloat16 change in the notes of each installed network: make bench-precision DEVICE=cuda FILES="a.wav"
 	@echo "bench-precision: cargo run --release -p transcription --example precision"

@@ -150,7 +150,7 @@ fn odd_recordings_become_notes_that_make_sense() {
         let warnings = decoded.warnings.join(" ");
         // Random weights hear something in silence, too.
         let silent = warnings.contains("silent");
-        let fits = silent || decoded.notes.is_empty() == !decoded.warnings.is_empty();
+        let fits = silent || decoded.notes.is_empty() != decoded.warnings.is_empty();
         if !fits || !warnings.contains(warning) || silent != (warning == "silent") {
             say(format!(
                 "{} notes, warnings {warnings:?}",
