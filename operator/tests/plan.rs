@@ -241,6 +241,22 @@ fn blind_nobody_is_flagged_either() {
 }
 
 #[test]
+fn a_cost_that_stands_without_its_flag_holds_the_number() {
+    // The queue lost its data, and the flag of "b" with it: the ReplicaSet could take "b" as well as "a".
+    let condemned = |name, flagged| Pod {
+        flagged,
+        condemned: true,
+        ..pod(name)
+    };
+    let step = plan(
+        &[condemned("a", true), condemned("b", false), pod("c")],
+        ground(3, 0),
+    );
+    assert_eq!(step.replicas, 3);
+    assert!(step.drain.contains(&"uid-b".to_owned()), "{step:?}");
+}
+
+#[test]
 fn during_a_rollout_nobody_is_chosen_and_the_number_stays() {
     let pods = [
         Pod {

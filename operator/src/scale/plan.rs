@@ -122,10 +122,11 @@ pub fn plan(pods: &[Pod], ground: Ground) -> Plan {
             .filter(|pod| pod.condemned)
             .count();
         let gone = i32::try_from(gone).unwrap_or(i32::MAX);
-        // A ReplicaSet deletes what is not ready before it looks at any cost.
+        // A ReplicaSet deletes what is not ready before it looks at any cost; and a cost may stand on a pod whose flag was
+        // lost with the queue's data.
         let in_the_way = live
             .iter()
-            .any(|pod| !(pod.ready || pod.flagged && pod.tasks == 0));
+            .any(|pod| (!pod.ready || pod.condemned) && !(pod.flagged && pod.tasks == 0));
         let lowest = if in_the_way { count } else { count - gone };
         plan.replicas = lowest.max(ground.desired).min(ground.replicas);
     }

@@ -248,7 +248,7 @@ mod tests {
             .iter()
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum();
-        assert_eq!(numbers, 14_090_956);
+        assert_eq!(numbers, 14_087_028);
         assert_eq!((symbol(0), symbol(1)), (-64, -67));
         assert_eq!((symbol(2), symbol(SYMBOLS - 1)), (21, 108));
     }
