@@ -75,11 +75,13 @@ if with_docker; then
     E2E_HOST=$(docker network inspect kind --format '{{range .IPAM.Config}}{{.Gateway}} {{end}}' | tr ' ' '\n' | grep -m1 '\.')
 else
     number=$(cat "$clusters/$name/run/network")
-    export E2E_HOST="10.200.$number.1" E2E_VOLUMES="$clusters/$name/volumes" E2E_AUDIT_LOG="$clusters/$name/log/audit.json"
+    export E2E_HOST="10.200.$number.1" E2E_VOLUMES="$clusters/$name/volumes" E2E_AUDIT_LOG="$clusters/$name/log/audit.json" E2E_MODELS="$cache/models"
     export E2E_PARTS="$state/parts"
     printf '#!/bin/sh\nexec scripts/cluster/part.sh %s "$@"\n' "$name" >"$state/parts"
     chmod +x "$state/parts"
 fi
 part "images into the cluster" load "${images[@]}"
 part "tests ($extent)" "$release/e2e" --extent "$extent" "${arguments[@]}" "$@"
+# Last, since it brings definitions of its own, which Helm would not take over.
+part "charts at this API server" "$release/e2e" --charts
 printf 'e2e: all in %d min %02d s\n' $(((SECONDS - began) / 60)) $(((SECONDS - began) % 60))

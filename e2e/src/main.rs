@@ -78,6 +78,10 @@ pub(crate) struct Args {
     #[arg(long, env = "E2E_WTT", default_value = "target/release/wtt")]
     wtt: PathBuf,
 
+    /// Folder on the node with the networks that this machine has installed; a job is tried with one of them.
+    #[arg(long, env = "E2E_MODELS")]
+    models: Option<PathBuf>,
+
     /// How many scale-downs beside busy workers the full extent tries.
     #[arg(long, default_value_t = 50)]
     scale_downs: u32,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use crds::{TranscriptionJob, WorkerPool};
-use kube::api::DeleteParams;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -119,22 +121,26 @@ pub(crate) async fn delete_job(world: &World, name: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// How many replicas the pool's Deployment is told to have; the Deployment is the one that the pool owns.
-pub(crate) async fn replicas(world: &World, pool: &str) -> anyhow::Result<i32> {
-    for deployment in world
+/// The Deployment that the pool owns.
+pub(crate) async fn deployment(world: &World, pool: &str) -> anyhow::Result<Deployment> {
+    world
         .deployments()
-        .list(&kube::api::ListParams::default())
+        .list(&ListParams::default())
         .await?
-    {
-        let owned = deployment
-            .owner_references()
-            .iter()
-            .any(|owner| owner.kind == "WorkerPool" && owner.name == pool);
-        if owned {
-            return Ok(deployment.spec.replicas.unwrap_or(1));
-        }
-    }
-    anyhow::bail!("pool {pool} owns no Deployment")
+        .into_iter()
+        .find(|deployment| {
+            deployment
+                .owner_references()
+                .iter()
+                .any(|owner| owner.kind == "WorkerPool" && owner.name == pool)
+        })
+        .with_context(|| format!("pool {pool} owns no Deployment"))
+}
+
+/// How many replicas the pool's Deployment is told to have.
+pub(crate) async fn replicas(world: &World, pool: &str) -> anyhow::Result<i32> {
+    let spec = deployment(world, pool).await?.spec;
+    Ok(spec.and_then(|spec| spec.replicas).unwrap_or(1))
 }
 
 pub(crate) async fn replicas_become(

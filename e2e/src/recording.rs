@@ -49,14 +49,18 @@ fn header(samples: u32) -> Vec<u8> {
     bytes
 }
 
-/// What `wtt transcribe` makes of it on this machine.
+/// What `wtt transcribe` makes of it on this machine, with one network.
 pub(crate) struct Reference {
     pub(crate) midi: Vec<u8>,
     pub(crate) notes: Transcript,
 }
 
 impl Reference {
-    pub(crate) async fn of(wtt: &Path, recording: &[u8]) -> anyhow::Result<Reference> {
+    pub(crate) async fn of(
+        wtt: &Path,
+        model: &str,
+        recording: &[u8],
+    ) -> anyhow::Result<Reference> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("recording.wav");
         fs_err::write(&file, recording)?;
@@ -65,9 +69,11 @@ impl Reference {
             folder.path().join("take.json"),
         );
         let program = wtt.to_str().context("the path of wtt is not text")?;
-        let arguments: [&OsStr; 6] = [
+        let arguments: [&OsStr; 8] = [
             "transcribe".as_ref(),
             file.as_os_str(),
+            "--model".as_ref(),
+            model.as_ref(),
             "-o".as_ref(),
             midi.as_os_str(),
             "--notes".as_ref(),

@@ -1,10 +1,11 @@
 //! Installing and uninstalling the two charts, as docs/operations.md says.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -109,6 +110,29 @@ async fn make_volumes(world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A volume of networks for the workers to read, and its claim; both go with the namespace, the folder stays.
+pub(crate) async fn models_volume(world: &World, folder: &Path) -> anyhow::Result<&'static str> {
+    const CLAIM: &str = "models";
+    let spec = json!({"storageClassName": "", "accessModes": ["ReadOnlyMany"]});
+    let mut volume = spec.clone();
+    volume["capacity"] = json!({"storage": "1Gi"});
+    volume["persistentVolumeReclaimPolicy"] = json!("Retain");
+    volume["hostPath"] = json!({"path": folder, "type": "Directory"});
+    volume["claimRef"] = json!({"namespace": world.namespace, "name": CLAIM});
+    let name = format!("{RELEASE}-{CLAIM}");
+    let apply = PatchParams::apply("e2e").force();
+    let body = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume});
+    let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
+    volumes.patch(&name, &apply, &Patch::Apply(body)).await?;
+    let mut claim = spec;
+    claim["resources"] = json!({"requests": {"storage": "1Gi"}});
+    claim["volumeName"] = json!(name);
+    let body = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}, "spec": claim});
+    let own: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), world.namespace);
+    own.patch(CLAIM, &apply, &Patch::Apply(body)).await?;
+    Ok(CLAIM)
+}
+
 fn claims() -> [String; 3] {
     [
         named("api"),
@@ -159,6 +183,9 @@ pub(crate) async fn uninstall(world: &World) -> anyhow::Result<()> {
     )
     .await?;
     let volumes: Api<PersistentVolume> = Api::all(world.client.clone());
+    let _ = volumes
+        .delete(&format!("{RELEASE}-models"), &DeleteParams::default())
+        .await;
     for claim in claims() {
         // Those of a storage class are not ours.
         let _ = volumes

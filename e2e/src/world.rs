@@ -44,7 +44,7 @@ impl World {
             .context("the cluster does not answer")?;
         println!("e2e: Kubernetes {}", version.git_version);
         let short = recording::melody(8, 0);
-        let reference = Reference::of(&args.wtt, &short)
+        let reference = Reference::of(&args.wtt, "basic-pitch", &short)
             .await
             .context("the right notes could not be had; run make models")?;
         println!(

@@ -2,6 +2,7 @@
 # Builds what a Kubernetes node consists of from the Go modules pinned in e2e/tools, once, into the cache; prints the folder with the binaries.
 # Each binary is a step of its own, so that a build that was cut off goes on where it stopped.
 # build.sh [BINARY...]: without any, all that a node needs; karpenter, the controller of node pools, has to be named.
+# build.sh --missing: names what a node needs and the cache does not have yet, and builds nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source scripts/cluster/common.sh
@@ -51,6 +52,10 @@ copy_module_files() {
     fi
 }
 
+if [ "${1:-}" = --missing ]; then
+    missing | cut -d'|' -f1
+    exit
+fi
 mkdir -p "$bin"
 exec 9>"$bin/../.lock"
 flock 9

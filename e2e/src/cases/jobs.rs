@@ -6,6 +6,8 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 use crate::objects;
+use crate::recording::Reference;
+use crate::release;
 use crate::wait::{self, when};
 use crate::world::World;
 
@@ -83,6 +85,71 @@ pub(super) async fn an_upload_by_rest_and_a_job_by_kubectl_share_a_pool(
     }
     ensure!(!pods.is_empty(), "no job names the worker that did it");
     Ok(())
+}
+
+/// Networks that this machine may have installed, best first; their weights are in no image, so a pool gets them as a volume.
+const OTHERS: [(&str, &str); 3] = [
+    ("harmonica", "harmonica-medium"),
+    ("harmonica:nano", "harmonica-nano"),
+    ("transkun", "transkun"),
+];
+
+/// The pool's workers get a volume with another network, and a job names it: its MIDI is that of the command.
+pub(super) async fn a_job_with_another_model_gives_the_notes_of_the_command(
+    world: &World,
+) -> anyhow::Result<()> {
+    let installed = world.args.models.as_ref().and_then(|folder| {
+        let (model, _) = OTHERS
+            .into_iter()
+            .find(|(_, name)| folder.join(name).is_dir())?;
+        Some((folder, model))
+    });
+    let Some((folder, model)) = installed else {
+        println!(
+            "        left out: no other network is installed (`wtt models pull harmonica`), or its folder is not on the node (E2E_MODELS)"
+        );
+        return Ok(());
+    };
+    let reference = Reference::of(&world.args.wtt, model, &world.short).await?;
+    let claim = release::models_volume(world, folder).await?;
+    release::upgrade(world, &[&format!("workerPool.modelsClaim={claim}")]).await?;
+    // A worker of the template before would have to say that it knows no such network.
+    wait::until(
+        "the operator's new template",
+        Duration::from_secs(30),
+        || async {
+            let deployment = objects::deployment(world, objects::POOL).await?;
+            let body = serde_json::to_string(&deployment)?;
+            Ok(when(body.contains("persistentVolumeClaim"), "no claim yet"))
+        },
+    )
+    .await?;
+    objects::apply(
+        world,
+        &objects::job(
+            "other-model",
+            &world.source.url("/short.wav"),
+            json!({"model": model}),
+        ),
+    )
+    .await?;
+    let job = objects::complete(world, "other-model", Duration::from_secs(200)).await?;
+    let result = job
+        .status
+        .and_then(|status| status.result)
+        .context("Complete without a result")?;
+    let midi = world.rest().await?.signed(&result.url).await?;
+    reference.check(&midi, model)?;
+    println!(
+        "        {model}: {} notes, MIDI equal to that of wtt transcribe",
+        result.note_count
+    );
+    objects::delete_job(world, "other-model").await?;
+    objects::replicas_become(world, objects::POOL, Duration::from_secs(90), |count| {
+        count == 0
+    })
+    .await?;
+    release::upgrade(world, &[]).await
 }
 
 /// A long job is deleted while it runs: its worker is free soon after, and the object is gone at once.

@@ -97,6 +97,12 @@ fn all() -> Vec<Case> {
         case!(
             Normal,
             Some(true),
+            300,
+            jobs::a_job_with_another_model_gives_the_notes_of_the_command
+        ),
+        case!(
+            Normal,
+            Some(true),
             240,
             jobs::a_deleted_job_stops_and_leaves_nothing
         ),
