@@ -13,6 +13,9 @@ KUBE=$(sed -n 's/^.*k8s\.io\/kubernetes v\([0-9.]*\).*$/\1/p' e2e/tools/kubernet
 tools_hash=$(cat e2e/tools/{kubernetes,etcd,containerd,coredns,helm,kwok}/go.sum | sha256sum | cut -c1-12)
 bin="$cache/cluster/v$KUBE-$tools_hash/bin"
 
+# What answers as a cluster without a node.
+control_plane=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl)
+
 check_go() {
     local version minor
     command -v go >/dev/null || die "Go is missing, and the cluster is built from source: install Go 1.26 or later (https://go.dev/dl/), or install Docker and kind"

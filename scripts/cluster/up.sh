@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Brings up a Kubernetes cluster of one node on this machine, without Docker: up.sh [NAME]. Prints the line that points kubectl at it.
+# Brings up a Kubernetes cluster of one node on this machine, without Docker: up.sh [--control-plane] [NAME]. Prints the line that points kubectl at it.
 # API server, scheduler, controllers, kubelet, containerd, kube-proxy and CoreDNS are processes of one namespace (node.sh says which).
+# --control-plane leaves it at etcd, API server, controllers and scheduler: a cluster whose nodes and pods others play (fleet.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source scripts/cluster/common.sh
 source scripts/cluster/node.sh
 source scripts/cluster/config.sh
 
+only_control=
+[ "${1:-}" != --control-plane ] || { only_control=1; shift; }
 name=${1:-dev}
 [[ "$name" =~ ^[a-z0-9-]{1,20}$ ]] || die "a cluster's name has lower-case letters, digits and dashes: not '$name'"
 state="$clusters/$name"
 began=$SECONDS
-scripts/cluster/prerequisites.sh
-scripts/cluster/build.sh >/dev/null
+scripts/cluster/prerequisites.sh ${only_control:+--control-plane}
+if [ -n "$only_control" ]; then scripts/cluster/build.sh "${control_plane[@]}" >/dev/null; else scripts/cluster/build.sh >/dev/null; fi
 if [ -d "$state" ]; then
     node=$(node_pid)
     if [ -n "$node" ] && KUBECONFIG="$state/admin.kubeconfig" "$bin/kubectl" get --raw /readyz >/dev/null 2>&1; then
@@ -35,7 +38,7 @@ chmod 0711 "$clusters" "$state"
 ) 8>"$clusters/.lock"
 addresses
 node=$(node_pid)
-make_cgroups
+[ -n "$only_control" ] || make_cgroups
 write_certificates
 write_configuration
 
@@ -43,13 +46,18 @@ export KUBECONFIG="$state/admin.kubeconfig"
 
 start etcd "$bin/etcd" --data-dir "$state/etcd" --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync --log-level warn
-start containerd "$bin/containerd" -c "$state/containerd.toml"
+[ -n "$only_control" ] || start containerd "$bin/containerd" -c "$state/containerd.toml"
 start_apiserver
 wait_for 180 "the API server" "$bin/kubectl" get --raw /readyz
 start controllers "$bin/kube-controller-manager" --kubeconfig "$state/controllers.kubeconfig" --service-account-private-key-file "$state/pki/sa.key" \
     --root-ca-file "$state/pki/ca.crt" --use-service-account-credentials --cluster-cidr "$pod_net" --service-cluster-ip-range "$service_net" \
     --bind-address 127.0.0.1 --leader-elect=false
 start scheduler "$bin/kube-scheduler" --kubeconfig "$state/scheduler.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false
+if [ -n "$only_control" ]; then
+    wait_for 60 "the default service account" "$bin/kubectl" get serviceaccount default
+    say "control plane $name is ready after $((SECONDS - began)) s: export KUBECONFIG=$state/admin.kubeconfig PATH=$bin:\$PATH"
+    exit 0
+fi
 wait_for 30 containerd "$bin/ctr" -a "$state/run/containerd.sock" version
 scripts/cluster/pause.sh "$state/run/pause.tar"
 "$bin/ctr" -a "$state/run/containerd.sock" -n k8s.io images import "$state/run/pause.tar" >/dev/null
