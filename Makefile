@@ -13,11 +13,11 @@ FILES ?=
 MODEL ?= basic-pitch
 # The cluster that `make cluster` leaves running.
 NAME ?= dev
-# Seconds of piano for `make bench-models`; 40 and 600 without any.
+# Seconds of piano for `make bench-basic-pitch`; 40 and 600 without any.
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-harmonica bench-transkun bench-api bench-fair bench-precision eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz sim
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-basic-pitch bench-harmonica bench-transkun bench-api bench-fair bench-precision eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz sim
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -110,7 +110,7 @@ e2e-full: models ## the same and 50 scale-downs beside busy workers
 	@cargo build --release -p e2e $(LOCKED)
 	@scripts/e2e.sh --full -- $(ARGS)
 
-bench: bench-queue bench-models bench-api ## every benchmark, one after the other (half an hour); what it prints: docs/performance.md
+bench: bench-queue bench-models bench-api ## every benchmark, one after the other (an hour or more); what it prints: docs/performance.md
 
 bench-queue: setup ## the queue beside asynq, BullMQ and RQ, its cost at depth, and how soon a worker has a task (6 minutes, 2 GB of memory)
 	@cargo build --release $(LOCKED) -p bench
@@ -120,7 +120,13 @@ bench-api: setup ## the API under 32 uploads of 100 MB and 1,000 event streams (
 	@cargo build --release $(LOCKED) -p bench -p api
 	@target/release/bench-api
 
-bench-models: models ## time Basic Pitch beside the published package: make bench-models LENGTHS="40 600"
+# `make -j` does not make them run at once: they would measure each other.
+bench-models: ## time each network beside the published package, one after the other: the targets below, which take one alone
+	@$(MAKE) --no-print-directory bench-basic-pitch
+	@$(MAKE) --no-print-directory bench-harmonica
+	@$(MAKE) --no-print-directory bench-transkun FILES=
+
+bench-basic-pitch: models ## time Basic Pitch beside the published package: make bench-basic-pitch LENGTHS="40 600"
 	@scripts/bench/models.sh $(LENGTHS)
 
 bench-harmonica: build ## time Harmonica beside the published package in both of its modes: make bench-harmonica SIZES="nano small"
