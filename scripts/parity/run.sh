@@ -15,7 +15,7 @@ case $model in
         compare=(scripts/parity/harmonica/compare.py "$model")
         ;;
     transkun)
-        requirements=scripts/parity/transkun/requirements.txt needs="6 GB, torch and the CUDA libraries that it is linked to" extra=()
+        requirements=scripts/parity/transkun/requirements.txt needs="6 GB, torch and the CUDA libraries that it is linked to" extra=(--ignore-requires-python)
         compare=(scripts/parity/transkun/compare.py)
         ;;
     *) die "no package to compare $model with; MODEL is basic-pitch, harmonica[:nano|small|medium|large|x-large] or transkun" ;;
