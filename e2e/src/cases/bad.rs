@@ -95,7 +95,7 @@ pub(super) async fn invalid_objects_are_refused_or_answered(world: &World) -> an
 
     let mut changed = job("bad-audio", &url, json!({}));
     changed["spec"]["model"] = json!("basic-pitch");
-    refuses(world, &changed, "immutable").await?;
+    refuses(world, &changed, "cannot be changed").await?;
     for (name, _) in &answered {
         objects::delete_job(world, name).await?;
     }
