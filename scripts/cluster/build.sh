@@ -48,7 +48,7 @@ copy_module_files() {
     fi
     if [ -x "$bin/karpenter" ] && [ ! -d "$to/karpenter" ]; then
         from=$(cd e2e/tools/karpenter && go list -m -f '{{.Dir}}' sigs.k8s.io/karpenter)
-        mkdir -p "$to/karpenter.new" && cp --no-preserve=mode "$from"/pkg/apis/crds/*.yaml "$from"/kwok/apis/crds/*.yaml "$to/karpenter.new/" && mv "$to/karpenter.new" "$to/karpenter"
+        mkdir -p "$to/karpenter.new" && cp --no-preserve=mode "$from"/pkg/apis/crds/*.yaml "$from"/kwok/apis/crds/*.yaml e2e/tools/karpenter/go.sum "$to/karpenter.new/" && mv "$to/karpenter.new" "$to/karpenter"
     fi
 }
 
@@ -59,6 +59,8 @@ fi
 mkdir -p "$bin"
 exec 9>"$bin/../.lock"
 flock 9
+# The folder's name does not carry Karpenter's pin: with another one, what was built before goes.
+cmp -s e2e/tools/karpenter/go.sum "$bin/../share/karpenter/go.sum" || rm -rf "$bin/karpenter" "$bin/../share/karpenter"
 left=$(missing "$@")
 if [ -n "$left" ]; then
     check_go
@@ -72,8 +74,8 @@ if [ -n "$left" ]; then
         mv "$bin/.$binary.new" "$bin/$binary"
         say "$binary: $((SECONDS - started)) s, $(du -m "$bin/$binary" | cut -f1) MB" >&2
     done <<<"$left"
-    copy_module_files
     # Gigabytes of intermediate objects that nothing needs again.
     [ -n "${KEEP_GO_CACHE:-}" ] || rm -rf "$GOCACHE"
 fi
+copy_module_files
 printf '%s\n' "$bin"
