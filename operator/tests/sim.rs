@@ -16,31 +16,28 @@ fn all_traces_are_there_and_read_back_as_written() {
     }
 }
 
+/// Where ours costs more than a twentieth more; docs/scaling.md tells why.
+const DEARER: [&str; 1] = ["trickle"];
+
 #[test]
-fn never_much_worse_than_the_usual_rule_unless_waits_are_halved() {
+fn never_much_worse_than_the_usual_rule_but_where_the_documents_say_why() {
     for trace in committed() {
-        let found = compare(&trace, 1);
+        let found = compare(&trace, 1..11);
+        let name = found.trace.as_str();
         assert_eq!(
             (found.ours.unfinished, found.ours.busy_kills),
             (0, 0),
-            "{}",
-            found.trace
+            "{name}"
         );
-        assert!(
-            found.holds() || found.bought(),
-            "{}: GPU {:.2}, wait {:.2}",
-            found.trace,
+        let said = format!(
+            "{name}: GPU {:.2}, wait {:.2}",
             found.gpu_ratio(),
             found.wait_ratio()
         );
-        if ["bursts", "long"].contains(&&*found.trace) {
-            assert!(
-                found.better_in_both(),
-                "{}: GPU {:.2}, wait {:.2}",
-                found.trace,
-                found.gpu_ratio(),
-                found.wait_ratio()
-            );
+        assert_eq!(found.holds(), !DEARER.contains(&name), "{said}");
+        assert!(found.holds() || found.bought(), "{said}");
+        if ["bursts", "long"].contains(&name) {
+            assert!(found.better_in_both(), "{said}");
         }
     }
 }

@@ -10,9 +10,12 @@ use operator::sim::{committed, compare, descents, generate};
 #[derive(Parser)]
 #[command(about = "Our scaler beside KEDA's rule, in simulated time")]
 struct Cli {
-    /// Chance of node starts and of KEDA's victims.
+    /// The first seed: of node starts, of those whom nodes take with them, and of KEDA's victims.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How many seeds; what is printed are means over them.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
     /// How many workers to take away in the search for one that was busy.
     #[arg(long, default_value_t = 10_000)]
     descents: u64,
@@ -33,12 +36,12 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "sim: seed {}; ours at a pool's defaults, KEDA at 30 s/5/300 s, HPA 15 s",
-        cli.seed
+        "sim: means of {} seeds from {} on; ours at a pool's defaults, KEDA at 30 s/5/300 s, HPA 15 s",
+        cli.seeds, cli.seed
     );
     println!("          wait = from arrival to end, less the work itself\n");
     println!(
-        "{:<9} {:>5}  {:>8} {:>8} {:>6}  {:>8} {:>8} {:>6}  {:>7} {:>7}  {:>10} {:>10}",
+        "{:<9} {:>5}  {:>8} {:>8} {:>6}  {:>8} {:>8} {:>6}  {:>7} {:>7}  {:>11} {:>11}",
         "trace",
         "tasks",
         "GPU-h",
@@ -57,10 +60,10 @@ fn main() -> anyhow::Result<ExitCode> {
         if cli.only.as_ref().is_some_and(|only| *only != trace.name) {
             continue;
         }
-        let found = compare(&trace, cli.seed);
+        let found = compare(&trace, cli.seed..cli.seed.saturating_add(cli.seeds));
         let (ours, keda) = (found.ours, found.keda);
         println!(
-            "{:<9} {:>5}  {:>8.2} {:>8.2} {:>6.2}  {:>6.0} s {:>6.0} s {:>6.2}  {:>5.0} s {:>5.0} s  {:>4}/{:<5} {:>4}/{:<5}",
+            "{:<9} {:>5}  {:>8.2} {:>8.2} {:>6.2}  {:>6.0} s {:>6.0} s {:>6.2}  {:>5.0} s {:>5.0} s  {:>5}/{:<5} {:>5}/{:<5}",
             found.trace,
             ours.tasks,
             ours.gpu_hours,

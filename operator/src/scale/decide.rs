@@ -130,7 +130,6 @@ fn weigh(inputs: &Inputs) -> Found {
     }
     let wanted = wanted(i);
     let needed = wanted.min(i.max).max(i.min);
-    let limited = wanted > i.max;
     let found = if needed > have {
         go_up(i, wanted, needed)
     } else if needed < have {
@@ -140,7 +139,7 @@ fn weigh(inputs: &Inputs) -> Found {
     };
     Found {
         needed,
-        limited,
+        limited: wanted > i.max && found.desired >= i.max,
         ..found
     }
 }
@@ -161,26 +160,26 @@ fn wanted(i: &Inputs) -> i64 {
 
 fn go_up(i: &Inputs, wanted: i64, needed: i64) -> Found {
     let have = i.replicas;
-    let work_ms = i.queued_ms.saturating_add(i.running_ms);
     let floor = have.max(i.min);
-    // What the present workers have done by the time that a new one could begin.
-    let done_ms = i
-        .ready
-        .saturating_mul(i.cold_start_ms)
-        .saturating_add(i.started_ms);
-    if have > 0 && needed > floor && done_ms >= work_ms {
+    let desired = if have == 0 {
+        needed
+    } else {
+        needed.min(with_the_present(i)).max(floor)
+    };
+    if have > 0 && needed > floor && (desired == floor || i.alone_ms <= patience_ms(i)) {
         return Found {
             desired: floor,
             reason: Reason::ColdStartNotWorthIt,
             message: format!(
-                "{} s of work are done before another worker could start ({} s)",
-                seconds(work_ms),
+                "the present workers do in {} s what waits; another one could begin in {} s",
+                seconds(i.alone_ms),
                 seconds(i.cold_start_ms)
             ),
             needed,
             limited: false,
         };
     }
+    let work_ms = i.queued_ms.saturating_add(i.running_ms);
     let (reason, message) = if wanted < i.min {
         (
             Reason::AtMinReplicas,
@@ -188,7 +187,7 @@ fn go_up(i: &Inputs, wanted: i64, needed: i64) -> Found {
         )
     } else {
         (
-            if wanted > i.max {
+            if wanted > i.max && desired == i.max {
                 Reason::AtMaxReplicas
             } else {
                 Reason::BacklogAboveTarget
@@ -199,7 +198,7 @@ fn go_up(i: &Inputs, wanted: i64, needed: i64) -> Found {
                 i.running,
                 seconds(work_ms),
                 seconds(i.target_ms)
-            ) + if wanted > i.max {
+            ) + if wanted > i.max && desired == i.max {
                 ": would need more than maxReplicas"
             } else {
                 ""
@@ -207,12 +206,33 @@ fn go_up(i: &Inputs, wanted: i64, needed: i64) -> Found {
         )
     };
     Found {
-        desired: needed,
+        desired,
         reason,
         message,
         needed,
         limited: false,
     }
+}
+
+/// With so many, those that are free do what is left until another one could begin, from then on within the target. Who was asked
+/// for counts as free then, so this asks for nothing twice. A fifth of the target more is no reason for one more start: lengths
+/// are expected ones.
+fn with_the_present(i: &Inputs) -> i64 {
+    let within_ms = i.target_ms.saturating_add(i.target_ms / 5).max(1);
+    let workers = i.rest_ms / within_ms + i64::from(i.rest_ms % within_ms > 0);
+    i.replicas.saturating_add((workers - i.free).max(0))
+}
+
+/// How long the present workers may need before another one is started. A start is time of a GPU in which nothing is done, and
+/// arrivals that come by chance would pay it again and again; but nobody waits for more than twice the target because of that.
+fn patience_ms(i: &Inputs) -> i64 {
+    if i.ready == 0 {
+        // None has begun yet: what comes meanwhile belongs to the same burst.
+        return i.cold_start_ms;
+    }
+    let starts_ms = i.cold_start_ms.saturating_mul(3);
+    let targets_ms = i.target_ms.saturating_mul(2);
+    starts_ms.min(targets_ms).max(i.cold_start_ms)
 }
 
 fn keep(i: &Inputs, wanted: i64) -> Found {

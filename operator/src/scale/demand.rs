@@ -41,7 +41,7 @@ impl Factors {
 }
 
 /// One task that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Running {
     pub id: String,
     pub worker: String,
@@ -110,6 +110,11 @@ impl Demand {
             *sum = sum.saturating_add(task.left_ms);
         }
         left
+    }
+
+    /// What is left on each busy worker.
+    pub(super) fn left_by_worker_ms(&self) -> impl Iterator<Item = i64> {
+        self.by_worker().into_values()
     }
 
     pub fn busy(&self) -> i64 {

@@ -86,6 +86,14 @@ fn one(pool: &WorkerPool, text: &mut String) -> bool {
             ""
         }
     ));
+    if i.queued > 0 && i.replicas > 0 {
+        line(format!(
+            "  without more {} s until what waits is done; {} are free before another one could begin, and leave {} s of it",
+            i.alone_ms / 1000,
+            i.free,
+            i.rest_ms / 1000
+        ));
+    }
     line(format!(
         "  bounds       {} to {}, work to be done in {} s",
         i.min,

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ahead::Ahead;
 use super::{Demand, History};
 
 /// Larger numbers say nothing more, and a record of them would not fit.
-const MOST: i64 = 1_000_000_000_000;
+pub(super) const MOST: i64 = 1_000_000_000_000;
 
 /// Who chooses the number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,10 +88,14 @@ pub struct Inputs {
     pub replicas: i64,
     pub ready: i64,
     pub starting: i64,
-    /// How much of their start lies behind those that are starting, together.
-    pub started_ms: i64,
     pub rollout: i64,
     pub cold_start_ms: i64,
+    /// When the present workers, those that are starting included, have done all that waits.
+    pub alone_ms: i64,
+    /// How many of them are free before a new one could begin.
+    pub free: i64,
+    /// What they leave until then of the waiting work.
+    pub rest_ms: i64,
 
     /// How long there has been nothing to do.
     pub quiet_ms: i64,
@@ -109,13 +114,9 @@ impl Inputs {
         };
         let fleet = &seen.fleet;
         let cold_start_ms = bounded(fleet.cold_start_ms);
-        let started_ms = fleet
-            .starting_ms
-            .iter()
-            .map(|age_ms| bounded(*age_ms).min(cold_start_ms))
-            .fold(0, i64::saturating_add);
         let none = Demand::default();
         let demand = seen.demand.as_ref().unwrap_or(&none);
+        let ahead = Ahead::of(demand, fleet, cold_start_ms);
         Inputs {
             policy,
             manual: bounded(manual.into()),
@@ -135,9 +136,11 @@ impl Inputs {
             replicas: bounded(fleet.replicas.into()),
             ready: bounded(fleet.ready.into()),
             starting: bounded(fleet.starting_ms.len() as i64),
-            started_ms: bounded(started_ms),
             rollout: fleet.rollout.into(),
             cold_start_ms,
+            alone_ms: ahead.alone_ms,
+            free: ahead.free,
+            rest_ms: ahead.rest_ms,
             quiet_ms: bounded(history.quiet_ms(now_ms)),
             watched_ms: bounded(history.watched_ms(now_ms)),
             window_most: bounded(history.most_within(spec.down_window_ms, now_ms).into()),
@@ -150,6 +153,6 @@ impl Inputs {
     }
 }
 
-fn bounded(number: i64) -> i64 {
+pub(super) fn bounded(number: i64) -> i64 {
     number.clamp(0, MOST)
 }

@@ -1,6 +1,7 @@
 //! How many workers a pool is to have, and which of them go: pure functions of what was seen. They know no cluster, no
 //! Redis and no clock, so that a decision can be tested, simulated for days in a second, and worked out again later.
 
+mod ahead;
 mod decide;
 mod demand;
 mod explain;
