@@ -50,7 +50,6 @@ if not calm then
 end
 local function nothing() return {'nothing', calm and '-1' or places().next_due(now)} end
 
-C('PERSIST', KEYS[3])                  -- first write, of a key that is not there: not refused at maxmemory, or nothing would ever drain
 if not calm then places().promote(now, PROMOTIONS) end                      -- so a due task does not wait for the reaper
 if last_alone and last_lives() then return nothing() end                    -- runs alone
 if not calm and held == 0 and last_lives() then held = 1 end                -- it was given one that it does not count
@@ -58,7 +57,11 @@ if not calm and held == 0 and last_lives() then held = 1 end                -- i
 local skips, most = 0, tonumber(ARGV[8]) or 64
 local function take(list, alone)       -- the claim of one id of a list, or nil when it is empty or the budget is spent
   while skips < most do
-    local id = C('RPOPLPUSH', list, KEYS[1])
+    local id = redis.pcall('RPOPLPUSH', list, KEYS[1])
+    if type(id) == 'table' then        -- refused at maxmemory, where nothing would ever drain; not so after a write that never is
+      C('PERSIST', KEYS[3])
+      id = C('RPOPLPUSH', list, KEYS[1])
+    end
     if not id then return nil end
     local k = task(id)
     local h = look(k)
@@ -109,6 +112,7 @@ for first = calm and #KEYS + 1 or 7, #KEYS, 5 do
   elseif C('LLEN', list) > 0 then
     local owner = C('GET', ticket)
     if not owner or owner == wid then
+      C('PERSIST', KEYS[3])            -- first write: not refused at maxmemory
       C('SET', ticket, wid, 'PX', LEASE)
       return nothing()
     end

@@ -26,7 +26,7 @@ local function finish(id, now, status, kind, body, ttl, h)
   if counted == 'inflight' then bump('task:inflight', queue, '-1')
   elseif counted == 'work' then bump('task:work', queue .. '/' .. (h[5] or ''), I(-num(h[6], 0))) end
   local number = C('INCR', P .. 'task:seq')
-  if number == 1 then                  -- a wiped Redis never hands out old numbers again
+  if number < now * 1000 then          -- a Redis that lost its last second, or everything, never hands out old numbers again
     number = now * 1000
     C('SET', P .. 'task:seq', I(number))
   end
