@@ -139,8 +139,7 @@ pub(crate) async fn deployment(world: &World, pool: &str) -> anyhow::Result<Depl
 
 /// How many replicas the pool's Deployment is told to have.
 pub(crate) async fn replicas(world: &World, pool: &str) -> anyhow::Result<i32> {
-    let spec = deployment(world, pool).await?.spec;
-    Ok(spec.and_then(|spec| spec.replicas).unwrap_or(1))
+    Ok(deployment(world, pool).await?.spec.replicas.unwrap_or(1))
 }
 
 pub(crate) async fn replicas_become(
