@@ -52,6 +52,13 @@ pub(crate) fn read(log: &str, user: &str) -> Audit {
                 text(&event["responseStatus"]["message"])
             ));
         } else if !right.resource.is_empty() {
+            // An apply that makes the object needs both rights; the log has one verb.
+            if right.verb == "patch" && event["responseStatus"]["code"] == 201 {
+                audit.used.insert(Right {
+                    verb: "create".to_owned(),
+                    ..right.clone()
+                });
+            }
             audit.used.insert(right);
         }
     }
@@ -86,6 +93,21 @@ fn rights_of(rule: &PolicyRule) -> Vec<Right> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_apply_that_makes_an_object_uses_the_right_to_create() {
+        let line = |code: u16| {
+            format!(
+                r#"{{"user":{{"username":"op"}},"verb":"patch","objectRef":{{"resource":"deployments","apiGroup":"apps"}},"responseStatus":{{"code":{code}}}}}"#
+            )
+        };
+        let verbs = |code| {
+            let used = read(&line(code), "op").used;
+            used.into_iter().map(|right| right.verb).collect::<Vec<_>>()
+        };
+        assert_eq!(verbs(200), ["patch"]);
+        assert_eq!(verbs(201), ["create", "patch"]);
+    }
 
     #[test]
     fn uses_and_refusals_are_told_apart() {

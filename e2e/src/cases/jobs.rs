@@ -154,6 +154,28 @@ pub(super) async fn a_job_with_another_model_gives_the_notes_of_the_command(
     release::upgrade(world, &[]).await
 }
 
+/// A job with a short time to live goes by itself after it is done, and not before.
+pub(super) async fn a_finished_job_goes_at_its_time_to_live(world: &World) -> anyhow::Result<()> {
+    let lives = Duration::from_secs(5);
+    objects::apply(
+        world,
+        &objects::job(
+            "brief",
+            &world.source.url("/short.wav"),
+            json!({"ttlSecondsAfterFinished": lives.as_secs()}),
+        ),
+    )
+    .await?;
+    objects::complete(world, "brief", Duration::from_secs(120)).await?;
+    wait::until("the end of the object", lives * 4, || async {
+        Ok(when(
+            objects::jobs(world).get_opt("brief").await?.is_none(),
+            "it is still there",
+        ))
+    })
+    .await
+}
+
 /// A long job is deleted while it runs: its worker is free soon after, and the object is gone at once.
 pub(super) async fn a_deleted_job_stops_and_leaves_nothing(world: &World) -> anyhow::Result<()> {
     let url = world.source.long(3600);

@@ -97,6 +97,12 @@ fn all() -> Vec<Case> {
         case!(
             Normal,
             Some(true),
+            180,
+            jobs::a_finished_job_goes_at_its_time_to_live
+        ),
+        case!(
+            Normal,
+            Some(true),
             300,
             jobs::a_job_with_another_model_gives_the_notes_of_the_command
         ),
