@@ -1,5 +1,6 @@
-//! Our contender: 8 clients, four to a connection as in two workers of four slots, while another thread, as an API would, hears
-//! every event and empties the outbox. It speaks the contenders' protocol: "ready" after a warm-up, a line to begin, one line of JSON.
+//! Our contender, with the connections of a deployment: the API's one, over which every client enqueues and every hand-in is
+//! completed, and one for each of two workers, whose four slots claim over it. Another thread, as the API's loops, hears every
+//! event and empties the outbox. It speaks the contenders' protocol: "ready" after a warm-up, a line to begin, one line of JSON.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,9 @@ const AUDIO_MS: u64 = 30_000;
 /// What an API takes from the outbox at once.
 const BATCH: usize = 200;
 /// The handles of a process share its one connection; a call waits for its own reply all the same.
-const PROCESSES: usize = 2;
+const WORKERS: usize = 2;
+/// What an API's commit takes before it acknowledges, at the least.
+const COMMIT: Duration = Duration::from_millis(1);
 /// Without a hint it looks again.
 const POLL: Duration = Duration::from_secs(5);
 /// Nothing may take longer.
@@ -59,20 +62,21 @@ pub(crate) fn run(options: &Options) -> Result<Figures> {
 }
 
 async fn cycle(options: &Options, phase: &str, count: usize) -> Result<Figures> {
-    let clients = connect(options).await?;
+    let api = Queue::connect(&QueueConfig::new(&options.url)).await?;
+    let slots = connect_workers(options).await?;
     let drainer = Drainer::start(options.url.clone(), count);
     let start = Instant::now();
-    enqueue(&clients, phase, count, options.payload).await?;
+    enqueue(&api, options, phase, count).await?;
     let enqueue_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let completed = drain(&clients, count).await?;
+    let completed = drain(&api, &slots, count).await?;
     // The cycle is over when the last final record has left the outbox.
     let recorded = drainer.finish()?;
     let drain_seconds = start.elapsed().as_secs_f64();
     let settled = recorded.len() == count
         && recorded.values().all(|times| *times == 1)
-        && is_empty(&clients[0]).await?;
+        && is_empty(&api).await?;
     Ok(Figures {
         finished: completed,
         distinct: recorded.len(),
@@ -83,18 +87,19 @@ async fn cycle(options: &Options, phase: &str, count: usize) -> Result<Figures> 
     })
 }
 
-async fn connect(options: &Options) -> Result<Vec<Queue>> {
-    let mut clients = Vec::new();
+/// A handle for each slot.
+async fn connect_workers(options: &Options) -> Result<Vec<Queue>> {
     let mut processes = Vec::new();
-    for _ in 0..PROCESSES {
+    for _ in 0..WORKERS {
         processes.push(Queue::connect(&QueueConfig::new(&options.url)).await?);
     }
+    let mut slots = Vec::new();
     for n in 0..options.clients {
-        let queue = processes[n % PROCESSES].clone();
+        let queue = processes[n % WORKERS].clone();
         queue.heartbeat(&beat(&worker(n)?)).await?;
-        clients.push(queue);
+        slots.push(queue);
     }
-    Ok(clients)
+    Ok(slots)
 }
 
 pub(crate) fn worker(n: usize) -> Result<WorkerId> {
@@ -127,13 +132,14 @@ pub(crate) fn task(name: &str, payload_bytes: usize) -> Result<NewTask> {
     ))
 }
 
-async fn enqueue(clients: &[Queue], phase: &str, count: usize, payload: usize) -> Result<()> {
+async fn enqueue(api: &Queue, options: &Options, phase: &str, count: usize) -> Result<()> {
     let mut all = tokio::task::JoinSet::new();
-    for (first, client) in clients.iter().enumerate() {
-        let (client, phase, step) = (client.clone(), phase.to_owned(), clients.len());
+    let (step, payload) = (options.clients, options.payload);
+    for first in 0..step {
+        let (api, phase) = (api.clone(), phase.to_owned());
         all.spawn(async move {
             for n in (first..count).step_by(step) {
-                let answer = client
+                let answer = api
                     .enqueue(&task(&format!("{phase}-{n}"), payload)?)
                     .await?;
                 ensure!(answer == Enqueued::New, "{phase}-{n} was there already");
@@ -145,19 +151,19 @@ async fn enqueue(clients: &[Queue], phase: &str, count: usize, payload: usize) -
 }
 
 /// How many completions were accepted.
-async fn drain(clients: &[Queue], count: usize) -> Result<usize> {
+async fn drain(api: &Queue, slots: &[Queue], count: usize) -> Result<usize> {
     let done = Arc::new(AtomicU64::new(0));
     let deadline = Instant::now() + PATIENCE;
     let mut all = tokio::task::JoinSet::new();
-    for (n, client) in clients.iter().enumerate() {
-        let (client, done) = (client.clone(), Arc::clone(&done));
+    for (n, slot) in slots.iter().enumerate() {
+        let (api, slot, done) = (api.clone(), slot.clone(), Arc::clone(&done));
         all.spawn(async move {
             let mut request = request(worker(n)?);
             while (done.load(Ordering::Relaxed) as usize) < count {
                 request.nonce = ClaimRequest::nonce();
-                match client.claim(&request).await? {
+                match slot.claim(&request).await? {
                     ClaimAnswer::Claimed(claim) => {
-                        complete(&client, &claim).await?;
+                        complete(&api, &claim).await?;
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                     // The others hold the rest.
@@ -249,6 +255,7 @@ async fn empty_outbox(url: &str, count: usize) -> Result<HashMap<TaskId, u32>> {
             let _ = tokio::time::timeout(POLL, wake.notified()).await;
             continue;
         };
+        tokio::time::sleep(COMMIT).await;
         queue.ack_results(newest, entries.len()).await?;
         for entry in entries {
             *recorded.entry(entry.id).or_default() += 1;

@@ -68,16 +68,22 @@ pub(crate) fn explain() {
         "workers (asynq, BullMQ: concurrency 8; RQ: 8 processes) take, run (nothing) and acknowledge each. cycles/s = tasks over both"
     );
     println!(
-        "phases together. Ours has every event published and heard, and its outbox emptied, by a further thread of the same process;"
+        "phases together. Ours has every event published and heard, and its outbox emptied, by a further thread of the same process, which"
+    );
+    println!(
+        "waits 1 ms between reading and acknowledging, for the commit that an API makes there;"
     );
     println!(
         "its clock stops when the last final record has left the outbox. A run in which not every id ended exactly once is void."
     );
     println!(
-        "asynq gives each client a connection of its own; of ours four share one, as the slots of a worker do. \"bare lists\" does next to"
+        "asynq gives each client a connection of its own. Ours has those of a deployment: all enqueues and completions go over the one"
     );
     println!(
-        "nothing in its three round trips (no lease, token, event, outbox): what any queue on Redis can reach at most."
+        "of the API, which is where workers hand results in, and the claims of four slots over that of their worker. \"bare lists\" does"
+    );
+    println!(
+        "next to nothing in its three round trips (no lease, token, event, outbox), a connection a client."
     );
     println!(
         "Redis us = processor time of the server for one task (INFO cpu), part of it inside scripts; commands = those that it ran for"
