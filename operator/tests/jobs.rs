@@ -2,8 +2,12 @@
 
 mod support;
 
-use serde_json::json;
 use std::time::Duration;
+
+use queue::{
+    Beat, ClaimRequest, NewTask, QueueName, TaskId, TaskPayload, WorkerAbout, WorkerId, WorkerState,
+};
+use serde_json::json;
 use support::{Stage, condition, until};
 
 fn url(url: &str) -> serde_json::Value {
@@ -116,6 +120,81 @@ async fn a_new_leader_writes_nothing_for_what_stands() {
         stage.api.calls(),
         [format!("PUT {uid}"), format!("PUT {uid}")]
     );
+    second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_goes_on_from_places_and_workers_that_are_shown() {
+    let stage = Stage::set().await;
+    stage.pool(
+        "gpu",
+        json!({ "policy": "Manual", "replicas": 0, "minReplicas": 0, "maxReplicas": 1 }),
+    );
+    let first = stage.start("a");
+    let mut uids = Vec::new();
+    for name in ["one", "two", "three"] {
+        let uid = stage.job(name, url("https://example.org/a.flac"));
+        until("the API has it", || stage.api.row(&uid).is_some()).await;
+        let task = NewTask::new(
+            TaskId::parse(uid.as_str()).unwrap(),
+            "m",
+            TaskPayload::default(),
+            60_000,
+        );
+        stage.queue.enqueue(&task).await.unwrap();
+        stage
+            .api
+            .change(&uid, json!({ "queued_at_ms": 1_700_000_000_000_u64 }));
+        uids.push(uid);
+    }
+    let worker = WorkerId::parse("w-1").unwrap();
+    let request = ClaimRequest {
+        worker: worker.clone(),
+        queues: vec![QueueName::default()],
+        nonce: ClaimRequest::nonce(),
+        held: 0,
+        slots: 1,
+    };
+    let beat = Beat {
+        worker,
+        state: WorkerState::Busy,
+        about: WorkerAbout::default(),
+        held: Vec::new(),
+        ttl_ms: 600_000,
+    };
+    stage.queue.heartbeat(&beat).await.unwrap();
+    stage.queue.claim(&request).await.unwrap();
+    stage
+        .api
+        .change(&uids[0], json!({ "state": "running", "attempt": 1 }));
+    until("the worker, the places and the estimates are shown", || {
+        let status = |name: &str| stage.job_status(name);
+        status("one")["worker"] == "w-1"
+            && status("two")["queuePosition"] == 1
+            && status("three")["queuePosition"] == 2
+            && !status("three")["estimatedCompletionTime"].is_null()
+    })
+    .await;
+    first.end().await;
+    let written = || {
+        let writes = stage.cluster.writes();
+        writes
+            .into_iter()
+            .filter(|write| write.contains("transcriptionjobs"))
+            .collect::<Vec<_>>()
+    };
+    let before = written().len();
+    let second = stage.start("b");
+    until("the second one leads", || {
+        stage
+            .cluster
+            .get("leases", "wtt-operator")
+            .is_some_and(|lease| lease["spec"]["holderIdentity"] == "b")
+    })
+    .await;
+    // Longer than the pause between two looks for places.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(written()[before..], [] as [String; 0]);
     second.end().await;
 }
 
@@ -279,6 +358,80 @@ async fn a_finished_job_is_deleted_when_its_time_is_over() {
     })
     .await;
     assert!(waited < Duration::from_secs(6), "{waited:?}");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_time_after_the_end_reaches_the_api_and_the_result_s_address() {
+    let stage = Stage::set().await;
+    let running = stage.start("a");
+    let uid = stage.job("take3", url("https://a.b/1"));
+    until("it is queued", || {
+        stage.job_status("take3")["state"] == "Queued"
+    })
+    .await;
+    let ttl = |seconds: i64| {
+        stage.cluster.change("transcriptionjobs", "take3", |job| {
+            job["spec"]["ttlSecondsAfterFinished"] = seconds.into();
+        });
+    };
+    let told = || stage.api.row(&uid).unwrap()["ttl_seconds"].as_i64();
+    ttl(200_000);
+    until("the API knows while it waits", || told() == Some(200_000)).await;
+
+    let result =
+        |until: i64| json!({ "url": format!("/r?expires={until}"), "sha256": "s", "notes": 1 });
+    stage.api.change(
+        &uid,
+        json!({ "state": "succeeded", "result": result(200_000) }),
+    );
+    until("it is complete", || {
+        stage.job_status("take3")["state"] == "Succeeded"
+    })
+    .await;
+    let before = stage.job_status("take3");
+    // The API signs anew for as long as it is told.
+    stage.api.change(&uid, json!({ "result": result(300_000) }));
+    ttl(300_000);
+    until("the address holds as long as the job", || {
+        stage.job_status("take3")["result"]["url"] == "https://notes.example/r?expires=300000"
+    })
+    .await;
+    assert_eq!(told(), Some(300_000));
+    let after = stage.job_status("take3");
+    assert_eq!(after["conditions"], before["conditions"]);
+    assert_eq!(after["completionTime"], before["completionTime"]);
+    silence(&stage, 2).await;
+    assert_eq!(stage.api.calls().len(), 3, "{:?}", stage.api.calls());
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_pool_is_deleted_goes_on_waiting_and_says_so() {
+    let stage = Stage::set().await;
+    let scaling = json!({ "policy": "Manual", "replicas": 0, "minReplicas": 0, "maxReplicas": 1 });
+    stage.pool("gpu", scaling.clone());
+    let running = stage.start("a");
+    let uid = stage.job("take3", url("https://a.b/1"));
+    until("it waits", || {
+        condition(&stage.job_status("take3"), "Queued") == "True/Waiting"
+    })
+    .await;
+    stage.cluster.delete("workerpools", "gpu");
+    until("it says that nobody serves it", || {
+        condition(&stage.job_status("take3"), "Queued") == "True/NoPool"
+    })
+    .await;
+    until("the event", || {
+        stage.cluster.events().contains(&"NoPool take3".to_owned())
+    })
+    .await;
+    assert_eq!(stage.api.row(&uid).unwrap()["state"], "queued", "kept");
+    stage.pool("other", scaling);
+    until("a new pool takes it", || {
+        condition(&stage.job_status("take3"), "Queued") == "True/Waiting"
+    })
+    .await;
     running.end().await;
 }
 

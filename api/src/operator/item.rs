@@ -34,6 +34,8 @@ pub(super) fn item(state: &AppState, shown: &View) -> Value {
         put("origin", Some(operated.origin.as_str().into()));
         put("seq", Some(operated.seq.into()));
         put("suspended", Some(operated.suspended.into()));
+        let ttl_seconds = operated.ttl_ms.map(|ms| ms / 1000);
+        put("ttl_seconds", ttl_seconds.map(Value::from));
     }
     put("state", Some(shown.state().as_str().into()));
     put("model", Some(row.model.as_str().into()));

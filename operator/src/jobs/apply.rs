@@ -1,11 +1,13 @@
 //! The steps of a pass that act: the call to the API, the write of the status, the end of a finished job.
 
-use crds::{TranscriptionJob, TranscriptionJobStatus};
+use crds::{JobResult, TranscriptionJob, TranscriptionJobStatus};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{Deed, JobError, Jobs, Known};
+use super::build::request;
+use super::status::absolute;
+use super::{Deed, JobError, Jobs, Known, validate};
 use crate::cluster::{CallError, within};
 use crate::ledger::{Item, LedgerError, Problem, State};
 use crate::work::Next;
@@ -70,6 +72,41 @@ impl Jobs {
         Ok(())
     }
 
+    /// A finished job whose spec was changed since: of it only the time after the end can have been, and the result's address has to
+    /// hold as long.
+    async fn prolong(
+        &self,
+        job: &TranscriptionJob,
+        base: &TranscriptionJobStatus,
+    ) -> Result<(), JobError> {
+        let generation = job.metadata.generation;
+        let (Ok(valid), Some(result)) = (validate(job), &base.result) else {
+            return Ok(());
+        };
+        if base.observed_generation == generation {
+            return Ok(());
+        }
+        let request = request(&valid, &self.release);
+        let url = match self.ledger.put(&valid.uid, &request).await {
+            Ok(item) => item.result.and_then(|result| result.url),
+            // It keeps nothing that an address could lead to.
+            Err(LedgerError::Gone | LedgerError::Refused(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let url = url.map_or_else(|| result.url.clone(), |url| absolute(url, &self.public_url));
+        let status = TranscriptionJobStatus {
+            observed_generation: generation,
+            result: Some(JobResult {
+                url,
+                ..result.clone()
+            }),
+            ..base.clone()
+        };
+        self.write_status(job, &status)
+            .await
+            .map_err(JobError::Status)
+    }
+
     /// A finished job: deleted when its time has come, left alone before.
     pub(super) async fn expire(
         &self,
@@ -78,6 +115,7 @@ impl Jobs {
     ) -> Result<Next, JobError> {
         let wait = self.remaining(job, status);
         if wait != Next::After(std::time::Duration::ZERO) {
+            self.prolong(job, status).await?;
             return Ok(wait);
         }
         let params = DeleteParams {

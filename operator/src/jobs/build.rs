@@ -17,11 +17,18 @@ pub fn build(valid: &Valid, item: Option<&Item>, release: &str) -> Deed {
         None => Deed::Put(Box::new(request(valid, release))),
         Some(item) if item.state.is_final() => Deed::Nothing,
         Some(item) if item.suspended != valid.spec.suspend => Deed::Suspend(valid.spec.suspend),
+        Some(item) if another_ttl(item, valid) => Deed::Put(Box::new(request(valid, release))),
         Some(_) => Deed::Nothing,
     }
 }
 
-fn request(valid: &Valid, release: &str) -> Request {
+/// The address of the result is to hold as long as its job.
+fn another_ttl(item: &Item, valid: &Valid) -> bool {
+    let wanted = i64::from(valid.spec.ttl_seconds_after_finished);
+    item.ttl_seconds.is_some_and(|known| known != wanted)
+}
+
+pub(super) fn request(valid: &Valid, release: &str) -> Request {
     let spec = &valid.spec;
     Request {
         source: spec.source.clone(),

@@ -199,14 +199,8 @@ fn finished(
     if item.state == State::Succeeded {
         let outcome = item.result.clone().unwrap_or_default();
         let notes = i32::try_from(outcome.notes).unwrap_or(i32::MAX);
-        let url = outcome.url.unwrap_or_default();
-        let url = if url.starts_with('/') {
-            format!("{}{url}", view.public_url)
-        } else {
-            url
-        };
         status.result = Some(JobResult {
-            url,
+            url: absolute(outcome.url.unwrap_or_default(), view.public_url),
             sha256: outcome.sha256,
             note_count: notes,
         });
@@ -242,6 +236,15 @@ fn finished(
     };
     conditions.set(FAILED, Truth::True, &reason, &message);
     status.failure = Some(Failure { code, message });
+}
+
+/// The API may not know under which address people reach it.
+pub(super) fn absolute(url: String, public_url: &str) -> String {
+    if url.starts_with('/') {
+        format!("{public_url}{url}")
+    } else {
+        url
+    }
 }
 
 /// It neither waits nor runs any more.

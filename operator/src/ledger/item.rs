@@ -76,6 +76,8 @@ pub struct Item {
     pub queued_at_ms: Option<i64>,
     pub started_at_ms: Option<i64>,
     pub finished_at_ms: Option<i64>,
+    /// How long the result is kept for its job after the end; an older API does not say.
+    pub ttl_seconds: Option<i64>,
     pub error: Option<Problem>,
     pub result: Option<Outcome>,
     pub progress: Option<Progress>,

@@ -117,15 +117,19 @@ impl Api {
                 &json!({ "code": code, "detail": "so says the test" }),
             );
         }
+        let ttl = &call.body["limits"]["ttlSecondsAfterFinished"];
         if let Some(row) = self.row(uid) {
-            return json(200, &row);
+            if row["ttl_seconds"] != *ttl {
+                self.change(uid, json!({ "ttl_seconds": ttl }));
+            }
+            return json(200, &self.row(uid).unwrap());
         }
         self.state.lock().rows.insert(
             uid.to_owned(),
             json!({ "id": uid, "origin": call.body["origin"] }),
         );
         let model = call.body["model"].as_str().unwrap_or("basic-pitch");
-        self.change(uid, json!({ "state": "queued", "model": model, "queue": "default", "suspended": call.body["suspended"] }));
+        self.change(uid, json!({ "state": "queued", "model": model, "queue": "default", "suspended": call.body["suspended"], "ttl_seconds": ttl }));
         json(202, &self.row(uid).unwrap())
     }
 

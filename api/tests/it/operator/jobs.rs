@@ -138,6 +138,10 @@ async fn a_repeated_request_changes_nothing_and_another_is_refused(database: Dat
         changed["seq"].as_u64() > before["seq"].as_u64(),
         "{changed}"
     );
+    assert_eq!(
+        (&before["ttl_seconds"], &changed["ttl_seconds"]),
+        (&json!(600), &json!(60))
+    );
     // An upload is no job.
     let upload = app.submit().await;
     problem(put(&app, &upload, &first).await, 409, "uid_taken").await;
