@@ -69,6 +69,64 @@ fn schemas_are_structural_and_hold_no_floats() {
     }
 }
 
+/// The API server refuses negative seconds and absurd numbers by these; no rule has to.
+#[test]
+fn every_number_of_a_spec_has_bounds_and_none_is_negative_but_the_priority() {
+    for definition in definitions().iter().map(as_json) {
+        let spec = &schema(&definition)["properties"]["spec"];
+        let mut numbers = 0;
+        walk(spec, String::new(), &mut |path, value| {
+            if value.get("type") != Some(&json!("integer")) {
+                return;
+            }
+            numbers += 1;
+            let (least, most) = (value["minimum"].as_f64(), value["maximum"].as_f64());
+            assert!(most.is_some(), "{path} has no maximum");
+            let may_be_negative = path.ends_with("/priority");
+            assert!(
+                least.is_some_and(|least| least >= 0.0 || may_be_negative),
+                "{path}: minimum {least:?}"
+            );
+        });
+        assert!(numbers >= 5, "{numbers} numbers");
+    }
+}
+
+/// Names of models hold colons, and those of queues do not.
+#[test]
+fn models_and_queues_are_named_as_the_api_names_them() {
+    for (model, queue) in [
+        ("harmonica:small", "default"),
+        ("transkun", "gpu-2"),
+        ("mt3", "x"),
+    ] {
+        let job = job(|job| {
+            job["spec"]["model"] = model.into();
+            job["spec"]["queue"] = queue.into();
+            job["spec"]["options"] =
+                json!({"onsetThresholdPercent": 50, "instruments": "bass,drums"});
+        });
+        job.validate_cel().unwrap();
+        let options = job.spec.options.unwrap();
+        assert_eq!(
+            options["onsetThresholdPercent"],
+            crds::OptionValue::Number(50)
+        );
+        assert_eq!(
+            options["instruments"],
+            crds::OptionValue::Word("bass,drums".to_owned())
+        );
+    }
+    let definition = as_json(&definitions()[0]);
+    let spec = &schema(&definition)["properties"]["spec"]["properties"];
+    assert!(
+        spec["model"]["pattern"].is_null(),
+        "a pattern would have to know every name"
+    );
+    assert_eq!(spec["model"]["maxLength"], 63);
+    assert_eq!(spec["queue"]["pattern"], "^[a-z0-9-]{1,40}$");
+}
+
 #[test]
 fn every_column_shows_a_field_that_exists() {
     for definition in definitions().iter().map(as_json) {
