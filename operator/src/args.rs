@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -81,6 +82,15 @@ pub struct RunArgs {
     /// The same for every other model
     #[arg(long, env = "WTT_DEFAULT_FACTOR", default_value_t = 10.0)]
     default_factor: f64,
+    /// When a task that takes its workers down is given up; as the API has it
+    #[arg(long, env = "WTT_MAX_CRASHES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    max_crashes: u32,
+    /// Pause of a task that lost its worker; as the API has it
+    #[arg(long, env = "WTT_CRASH_BACKOFF", value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    crash_backoff: Duration,
+    /// How long given-up tasks are kept in Redis; as the API has it
+    #[arg(long, env = "WTT_DEAD_LETTER_TTL", value_name = "DURATION", default_value = "7d", value_parser = duration)]
+    dead_letter_ttl: Duration,
     /// Where health and metrics are answered
     #[arg(long, env = "WTT_METRICS_ADDRESS", default_value = "0.0.0.0:9090")]
     metrics_address: SocketAddr,
@@ -119,6 +129,9 @@ impl RunArgs {
             worker_redis_url,
             expected_factor,
             default_factor,
+            max_crashes,
+            crash_backoff,
+            dead_letter_ttl,
             metrics_address,
             lease_namespace,
             lease_name,
@@ -139,7 +152,7 @@ impl RunArgs {
         let mut redis = queue::QueueConfig::new(redis);
         redis.prefix = redis_prefix;
         // The tick has a bound of its own, and a second is enough.
-        redis.response_timeout = std::time::Duration::from_secs(1);
+        redis.response_timeout = Duration::from_secs(1);
         let redis_secret = worker_redis_secret
             .map(|text| {
                 text.split_once(':')
@@ -164,6 +177,12 @@ impl RunArgs {
                 key: either("--api-key", api_key, api_key_file.as_deref())?,
             },
             redis,
+            reaping: queue::ReapOptions {
+                max_crashes,
+                crash_backoff_ms: milliseconds(crash_backoff),
+                dead_letter_ttl_ms: milliseconds(dead_letter_ttl),
+                ..queue::ReapOptions::default()
+            },
             factors: Factors {
                 expected: factors(&expected_factor)?,
                 default: default_factor,
@@ -217,6 +236,18 @@ fn factors(given: &[String]) -> anyhow::Result<BTreeMap<String, f64>> {
             Ok((model.trim().to_owned(), factor))
         })
         .collect()
+}
+
+/// `7d`, `30s`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Unique among replicas even where hosts share a name.

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use metrics::{gauge, histogram};
 use parking_lot::Mutex;
 use queue::{Event, Interest, Observation, Queue, QueueName};
@@ -18,7 +19,7 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// A look that takes longer has failed.
 const BOUND: Duration = Duration::from_secs(1);
 /// Hints come in swarms; one look serves them all.
-const GATHER: Duration = Duration::from_millis(40);
+const GATHER: Duration = Duration::from_millis(20);
 
 /// The last look at one queue.
 #[derive(Clone, Debug)]
@@ -118,29 +119,33 @@ impl Eyes {
     async fn look(&self) {
         let queues: BTreeSet<QueueName> = self.wanted.lock().values().cloned().collect();
         self.looks.lock().retain(|queue, _| queues.contains(queue));
-        let mut all_well = true;
-        for queue in queues {
-            let at = Instant::now();
-            let seen = match tokio::time::timeout(BOUND, self.observe(&queue)).await {
-                Ok(Ok(raw)) => {
-                    let demand = Demand::read(&raw, &self.factors);
-                    show(&queue, &demand);
-                    Ok(Arc::new(Seen { raw, demand }))
-                }
-                Ok(Err(error)) => Err(Arc::from(error.to_string())),
-                Err(_) => Err(Arc::from("Redis did not answer within a second")),
-            };
-            gauge!(names::QUEUE_READABLE, "queue" => queue.to_string())
-                .set(f64::from(u8::from(seen.is_ok())));
-            all_well &= seen.is_ok();
-            self.looks.lock().insert(queue, Look { at, seen });
-        }
+        // All at once: a Redis that hangs costs a second, not a second for each queue.
+        let looks = queues.iter().map(|queue| self.look_at(queue));
+        let all_well = join_all(looks).await.into_iter().all(|well| well);
         if all_well {
             let now = std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .unwrap_or_default();
             gauge!(names::LAST_TICK).set(now.as_secs_f64());
         }
+    }
+
+    /// One look at one queue; whether it saw it.
+    async fn look_at(&self, queue: &QueueName) -> bool {
+        let at = Instant::now();
+        let seen = match tokio::time::timeout(BOUND, self.observe(queue)).await {
+            Ok(Ok(raw)) => {
+                let demand = Demand::read(&raw, &self.factors);
+                show(queue, &raw, &demand);
+                Ok(Arc::new(Seen { raw, demand }))
+            }
+            Ok(Err(error)) => Err(Arc::from(error.to_string())),
+            Err(_) => Err(Arc::from("Redis did not answer within a second")),
+        };
+        let well = seen.is_ok();
+        gauge!(names::QUEUE_READABLE, "queue" => queue.to_string()).set(f64::from(u8::from(well)));
+        self.looks.lock().insert(queue.clone(), Look { at, seen });
+        well
     }
 
     async fn observe(&self, queue: &QueueName) -> Result<Observation, queue::Error> {
@@ -169,11 +174,16 @@ impl Eyes {
     }
 }
 
-fn show(queue: &QueueName, demand: &Demand) {
+fn show(queue: &QueueName, raw: &Observation, demand: &Demand) {
     let name = || queue.to_string();
     gauge!(names::QUEUE_DEPTH, "queue" => name()).set(demand.queued as f64);
     gauge!(names::QUEUE_IN_FLIGHT, "queue" => name()).set(demand.running_tasks as f64);
     gauge!(names::QUEUE_WORK_SECONDS, "queue" => name()).set(demand.queued_ms as f64 / 1000.0);
     gauge!(names::QUEUE_OLDEST_WAIT_SECONDS, "queue" => name())
         .set(demand.oldest_wait_ms as f64 / 1000.0);
+    for (model, sums) in &raw.rtf {
+        if let Some(factor) = sums.factor() {
+            gauge!(names::REALTIME_FACTOR, "queue" => name(), "model" => model.clone()).set(factor);
+        }
+    }
 }

@@ -39,6 +39,7 @@ pub struct Settings {
     pub ledger: ledger::Settings,
     pub redis: queue::QueueConfig,
     pub workers: WorkerEnv,
+    pub reaping: queue::ReapOptions,
     pub factors: Factors,
     pub metrics_address: SocketAddr,
     pub lease_namespace: String,
@@ -50,7 +51,7 @@ pub struct Settings {
 
 type Loop = Pin<Box<dyn Future<Output = String> + Send>>;
 
-/// Loops that are to run for ever, by name.
+/// Loops that are to run for ever. Each says in the end what ended.
 #[derive(Default)]
 struct Loops {
     running: JoinSet<String>,
@@ -61,9 +62,22 @@ impl Loops {
     where
         F: Future + Send + 'static,
     {
-        let task: Loop = Box::pin(async move {
+        self.add_fallible(name, async move {
             forever.await;
-            name.to_owned()
+            Ok(())
+        });
+    }
+
+    /// The same for one that can say why it ended.
+    fn add_fallible<F>(&mut self, name: &'static str, forever: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let task: Loop = Box::pin(async move {
+            match forever.await {
+                Ok(()) => format!("the loop {name:?} ended"),
+                Err(error) => format!("the loop {name:?} ended: {error:#}"),
+            }
         });
         self.running.spawn(task);
     }
@@ -71,7 +85,7 @@ impl Loops {
     /// The first one that ends, which none should.
     async fn ended(&mut self) -> String {
         match self.running.join_next().await {
-            Some(Ok(name)) => format!("the loop {name:?} ended"),
+            Some(Ok(words)) => words,
             Some(Err(error)) => format!("a loop died: {error}"),
             None => "there are no loops".to_owned(),
         }
@@ -96,7 +110,7 @@ pub async fn run(
     );
     let operator = Operator::new(&settings, client, &election)?;
     let mut loops = Loops::default();
-    loops.add(
+    loops.add_fallible(
         "health",
         telemetry::serve(settings.metrics_address, pulse.clone()),
     );
@@ -169,6 +183,7 @@ impl Operator {
             notices,
             leadership,
             env: settings.workers.clone(),
+            reaping: settings.reaping.clone(),
             begun: Instant::now(),
             memories: parking_lot::Mutex::default(),
             swept: parking_lot::Mutex::default(),
@@ -230,12 +245,16 @@ impl Operator {
         );
         loops.add("readiness", async move {
             loop {
-                if jobs.mirror.synced()
+                let listed = jobs.mirror.synced()
                     && pools.mirror.synced()
                     && pools.deployments.synced()
-                    && pools.pods.synced()
-                {
+                    && pools.pods.synced();
+                if jobs.mirror.unknown() || pools.mirror.unknown() {
+                    pulse.misses(INSTALL_CRDS);
+                } else if listed {
                     pulse.ready();
+                } else {
+                    pulse.misses("reading what there is in the cluster");
                 }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

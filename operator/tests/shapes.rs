@@ -138,3 +138,28 @@ fn the_rights_are_few_and_never_all() {
         let _: Value = serde_yaml_ng::from_str(part).unwrap();
     }
 }
+
+/// A variable that the chart or the plain install sets and the program does not know would be without effect, and nobody would say so.
+#[test]
+fn what_is_installed_sets_variables_that_the_program_has() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_wtt-operator"))
+        .args(["run", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for text in [
+        include_str!("../../charts/whats-the-tab/templates/operator/deployment.yaml"),
+        include_str!("../../manifests/install/operator.yaml"),
+    ] {
+        let words = text.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+        let names: Vec<&str> = words.filter(|word| word.starts_with("WTT_")).collect();
+        assert!(names.len() >= 6, "{names:?}");
+        for name in names {
+            assert!(
+                help.contains(&format!("[env: {name}="))
+                    || help.contains(&format!("[env: {name}]")),
+                "{name} is no variable of wtt-operator run"
+            );
+        }
+    }
+}

@@ -44,6 +44,7 @@ pub fn key_of<K: Resource>(object: &K) -> String {
 pub struct Mirror<K> {
     objects: RwLock<HashMap<String, Arc<K>>>,
     synced: AtomicBool,
+    unknown: AtomicBool,
 }
 
 impl<K> Default for Mirror<K> {
@@ -51,6 +52,7 @@ impl<K> Default for Mirror<K> {
         Mirror {
             objects: RwLock::default(),
             synced: AtomicBool::new(false),
+            unknown: AtomicBool::new(false),
         }
     }
 }
@@ -70,6 +72,11 @@ impl<K> Mirror<K> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether the API server said at last that it knows no such kind.
+    pub fn unknown(&self) -> bool {
+        self.unknown.load(Ordering::Acquire)
     }
 
     /// Whether there was ever a complete list.
@@ -93,7 +100,7 @@ where
         let mut pause = PAUSE_MIN;
         let mut listed: HashMap<String, Arc<K>> = HashMap::new();
         let kind = K::kind(&());
-        loop {
+        'anew: loop {
             let mut events = watcher(api.clone(), config.clone()).boxed();
             loop {
                 let event = match tokio::time::timeout(LONGEST_SILENCE, events.next()).await {
@@ -108,17 +115,20 @@ where
                         self.take(event, &mut listed, &mut tell);
                     }
                     Err(error) => {
-                        match &error {
-                            watcher::Error::InitialListFailed(kube::Error::Api(status))
-                                if status.code == 404 =>
-                            {
-                                tracing::error!(%kind, "{missing}");
-                            }
-                            _ => tracing::warn!(%kind, %error, "a watch failed; beginning again"),
+                        let unknown = is_unknown(&error);
+                        if !unknown {
+                            tracing::warn!(%kind, %error, "a watch failed; beginning again");
+                        } else if !self.unknown.swap(true, Ordering::AcqRel) {
+                            // Said once; it is asked for again every few seconds.
+                            tracing::error!(%kind, "{missing}");
                         }
                         let jitter = rand::rng().random_range(0.75..1.25);
                         tokio::time::sleep(pause.mul_f64(jitter)).await;
                         pause = (pause * 2).min(PAUSE_MAX);
+                        if unknown {
+                            // What was watched is gone with its kind: only a new list tells when it is back.
+                            continue 'anew;
+                        }
                     }
                 }
             }
@@ -151,6 +161,7 @@ where
                 let new = std::mem::take(listed);
                 let old = std::mem::replace(&mut *self.objects.write(), new.clone());
                 self.synced.store(true, Ordering::Release);
+                self.unknown.store(false, Ordering::Release);
                 for (key, was) in &old {
                     // Of the same name but another life: the first one is gone.
                     if new.get(key).is_none_or(|is| is.uid() != was.uid()) {
@@ -169,6 +180,16 @@ where
                 tell(Change::Listed);
             }
         }
+    }
+}
+
+/// The API server does not know the kind.
+fn is_unknown(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
     }
 }
 

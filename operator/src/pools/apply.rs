@@ -144,13 +144,9 @@ impl Pools {
         let params = PatchParams::apply(crate::MANAGER).force();
         let body = built.with_replicas(step.replicas);
         if step.replicas < have {
-            let going: HashSet<String> = scene
-                .pods
-                .iter()
-                .filter(|pod| pod.annotations().contains_key(DELETION_COST))
-                .filter_map(|pod| pod.uid())
-                .collect();
-            scene.memory.lock().lowered = Some((Instant::now(), going));
+            let mut memory = scene.memory.lock();
+            let going = chosen(scene, &memory.busy);
+            memory.lowered = Some((Instant::now(), going));
         }
         match within(api.patch(&scene.valid.name, &params, &Patch::Apply(&body))).await {
             Ok(applied) => {
@@ -249,6 +245,23 @@ impl Pools {
         }
         Ok(())
     }
+}
+
+/// Pods (uids) that may go when the number is lowered: those with the cost, and those that are given nothing and have nothing,
+/// for a ReplicaSet takes such a one first while it is not ready.
+fn chosen(scene: &Scene, busy: &HashSet<String>) -> HashSet<String> {
+    let flagged = |uid: &str| {
+        let flag = format!("pod:{uid}");
+        let seen = scene.seen.as_ref();
+        seen.is_ok_and(|seen| seen.raw.draining.contains(&flag))
+    };
+    scene
+        .pods
+        .iter()
+        .filter_map(|pod| Some((pod.uid()?, pod.annotations().contains_key(DELETION_COST))))
+        .filter(|(uid, condemned)| !busy.contains(uid) && (*condemned || flagged(uid)))
+        .map(|(uid, _)| uid)
+        .collect()
 }
 
 fn accepted(answer: Epoch) -> Result<(), PoolError> {

@@ -23,6 +23,9 @@ pub struct Memory {
     pub blind_since: Option<Instant>,
     /// Since when each pod (uid) has had nothing to do.
     pub idle_since: HashMap<String, Instant>,
+    /// When its workers' time was counted last, and how much it is together.
+    counted_at: Option<Instant>,
+    worker_ms: u64,
     starts_ms: VecDeque<i64>,
     counted: HashSet<String>,
     /// When the number was lowered last, and the pods (uids) that were to go.
@@ -40,6 +43,16 @@ impl Memory {
                 self.starts_ms.pop_front();
             }
         }
+    }
+
+    /// So many workers have been there since the last time this was said; seconds of workers so far.
+    pub fn spent(&mut self, workers: u64, now: Instant) -> u64 {
+        let since = self.counted_at.replace(now).map(|at| now - at);
+        let passed_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+        self.worker_ms = self
+            .worker_ms
+            .saturating_add(passed_ms.saturating_mul(workers));
+        self.worker_ms / 1000
     }
 
     /// The usual start: the median of the last ones.

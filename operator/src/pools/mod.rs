@@ -81,6 +81,8 @@ pub struct Pools {
     pub notices: Notices,
     pub leadership: Leadership,
     pub env: WorkerEnv,
+    /// As the API reaps, or the two would not agree about when a task is given up.
+    pub reaping: queue::ReapOptions,
     pub begun: Instant,
     pub memories: Mutex<HashMap<String, Arc<Mutex<Memory>>>>,
     pub swept: Mutex<Swept>,
@@ -122,6 +124,10 @@ impl Pools {
             }
         };
         self.eyes.want(key, Some(valid.queue.clone()));
+        if self.eyes.last(&valid.queue).is_none() {
+            // The first look is under way, and asks for the next pass: to say until then that nothing is known would be two writes for nothing.
+            return Ok(Next::Change);
+        }
         let scene = self.dereference(key, pool, valid, memory);
         let now_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         let (decision, pods) = think(&scene, now_ms, Timestamp::now());

@@ -101,6 +101,9 @@ pub(super) fn think(
     gauge!(names::READY_REPLICAS, "pool" => pool.clone()).set(count(&|pod| pod.ready));
     gauge!(names::BUSY_WORKERS, "pool" => pool.clone()).set(count(&|pod| pod.tasks > 0));
     gauge!(names::DRAINING_WORKERS, "pool" => pool.clone()).set(count(&|pod| pod.flagged));
+    let there = pods.iter().filter(|pod| !pod.leaving).count() as u64;
+    counter!(names::WORKER_SECONDS, "pool" => pool.clone())
+        .absolute(memory.spent(there, Instant::now()));
     if let Some(start_ms) = memory.cold_start_ms() {
         gauge!(names::COLD_START_SECONDS, "pool" => pool).set(start_ms as f64 / 1000.0);
     }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod as ClusterPod;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Resource, ResourceExt};
 use metrics::counter;
-use queue::{DrainTarget, ReapOptions, WorkerId};
+use queue::{DrainTarget, ReapOptions, ReapReport, WorkerId};
 use tokio::time::Instant;
 
 use super::{POOL_LABEL, Pools, outlived};
@@ -59,16 +59,11 @@ impl Pools {
     async fn reap(&self) -> Result<(), queue::Error> {
         let options = ReapOptions {
             lock_ms: REAP_LOCK_MS,
-            ..ReapOptions::default()
+            ..self.reaping.clone()
         };
         let report = self.eyes.redis.queue().await?.reap(&options).await?;
-        for (what, count) in [
-            ("expired", report.expired),
-            ("poisoned", report.poisoned),
-            ("promoted", report.promoted),
-        ] {
-            counter!(names::REAPED, "what" => what).increment(count);
-        }
+        count_back("lease_expired", &report);
+        counter!(names::REQUEUES, "cause" => "delay_over").increment(report.promoted);
         Ok(())
     }
 
@@ -124,18 +119,24 @@ impl Pools {
             let Some(epoch) = self.leadership.epoch() else {
                 return Ok(());
             };
-            let options = ReapOptions::default();
             let report = self
                 .eyes
                 .redis
                 .queue()
                 .await?
-                .expire_worker(&id, Some(epoch), &options)
+                .expire_worker(&id, Some(epoch), &self.reaping)
                 .await?;
             if report.stale_epoch {
                 continue;
             }
             counter!(names::EXPIRED_WORKERS).increment(1);
+            count_back("pod_gone", &report);
+            let held = look.raw.in_flight.iter();
+            let wasted_ms: u64 = held
+                .filter(|task| task.worker == worker)
+                .map(|task| task.age_ms)
+                .sum();
+            counter!(names::WASTED_SECONDS).increment(wasted_ms / 1000);
             tracing::info!(
                 worker,
                 tasks = report.expired,
@@ -276,4 +277,10 @@ impl Pools {
             });
         }
     }
+}
+
+fn count_back(cause: &'static str, report: &ReapReport) {
+    let back = report.expired.saturating_sub(report.poisoned);
+    counter!(names::REQUEUES, "cause" => cause).increment(back);
+    counter!(names::DEAD_LETTERS).increment(report.poisoned);
 }

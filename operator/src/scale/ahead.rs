@@ -4,6 +4,9 @@
 use super::inputs::{MOST, bounded};
 use super::{Demand, Fleet};
 
+/// A pool has a thousand at most; whoever writes two thousand million into a Deployment shall not fill our memory.
+const MOST_WORKERS: usize = 10_000;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ahead {
     /// When all that waits is done.
@@ -32,12 +35,13 @@ impl Ahead {
 /// From when on each of them takes waiting work, ascending.
 fn free_at_ms(demand: &Demand, fleet: &Fleet, cold_start_ms: i64) -> Vec<i64> {
     let mut at_ms: Vec<i64> = demand.left_by_worker_ms().map(bounded).collect();
-    let idle = usize::try_from(fleet.ready).unwrap_or(0);
+    let some = |count: i32| usize::try_from(count).unwrap_or(0).min(MOST_WORKERS);
+    let idle = some(fleet.ready);
     at_ms.resize(at_ms.len().max(idle), 0);
     let starting = fleet.starting_ms.iter();
     at_ms.extend(starting.map(|age_ms| (cold_start_ms - bounded(*age_ms)).max(0)));
     // Asked for, and not there yet or kept from starting: they are not asked for again.
-    let asked_for = usize::try_from(fleet.replicas).unwrap_or(0);
+    let asked_for = some(fleet.replicas);
     at_ms.resize(at_ms.len().max(asked_for), cold_start_ms);
     at_ms.sort_unstable();
     at_ms

@@ -26,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub struct Pulse {
     beats: Arc<Mutex<HashMap<&'static str, Instant>>>,
     ready: Arc<std::sync::atomic::AtomicBool>,
+    /// What it waits for before it is ready.
+    missing: Arc<Mutex<&'static str>>,
 }
 
 impl Pulse {
@@ -36,6 +38,13 @@ impl Pulse {
     /// Configured and connected; a standby is ready too.
     pub fn ready(&self) {
         self.ready.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Not ready yet, or not any more, for want of this.
+    pub fn misses(&self, what: &'static str) {
+        *self.missing.lock() = what;
+        self.ready
+            .store(false, std::sync::atomic::Ordering::Release);
     }
 
     pub fn is_ready(&self) -> bool {
@@ -100,7 +109,10 @@ fn answer(request: &Request<Incoming>, pulse: &Pulse) -> Response<Full<Bytes>> {
             ),
         },
         "/readyz" if pulse.is_ready() => (StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
+        "/readyz" => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", pulse.missing.lock()),
+        ),
         "/metrics" => match recorder() {
             Some(recorder) => (StatusCode::OK, recorder.render()),
             None => (

@@ -1,6 +1,6 @@
 //! The names of all metrics, with what they mean.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
 pub const QUEUE_DEPTH: &str = "wtt_queue_depth";
 pub const QUEUE_IN_FLIGHT: &str = "wtt_queue_in_flight";
@@ -18,7 +18,11 @@ pub const LAST_TICK: &str = "wtt_last_successful_tick_timestamp_seconds";
 pub const BUSY_KILLS: &str = "wtt_busy_kills_total";
 pub const UNCHOSEN_DELETIONS: &str = "wtt_unchosen_deletions_total";
 pub const EXPIRED_WORKERS: &str = "wtt_expired_workers_total";
-pub const REAPED: &str = "wtt_operator_reaped_total";
+pub const REQUEUES: &str = "wtt_requeues_total";
+pub const DEAD_LETTERS: &str = "wtt_dead_letters_total";
+pub const WASTED_SECONDS: &str = "wtt_wasted_worker_seconds_total";
+pub const WORKER_SECONDS: &str = "wtt_pool_worker_seconds_total";
+pub const REALTIME_FACTOR: &str = "wtt_realtime_factor";
 pub const COLD_START_SECONDS: &str = "wtt_cold_start_seconds";
 pub const RECONCILE_SECONDS: &str = "wtt_reconcile_duration_seconds";
 pub const RECONCILE_ERRORS: &str = "wtt_reconcile_errors_total";
@@ -86,7 +90,28 @@ pub(super) fn describe() {
         EXPIRED_WORKERS,
         "Workers whose pod was gone or ended, and whose tasks were put back at once."
     );
-    describe_counter!(REAPED, "What the operator's reaper did, by kind.");
+    describe_counter!(
+        REQUEUES,
+        "Tasks that this process put back, by cause: lease_expired, pod_gone, delay_over."
+    );
+    describe_counter!(
+        DEAD_LETTERS,
+        "Tasks that took so many workers down that this process gave them up."
+    );
+    describe_counter!(
+        WASTED_SECONDS,
+        Unit::Seconds,
+        "Time that workers spent on tasks and took with them when they went."
+    );
+    describe_counter!(
+        WORKER_SECONDS,
+        Unit::Seconds,
+        "Time that workers of a pool have been there, starting, idle and busy."
+    );
+    describe_gauge!(
+        REALTIME_FACTOR,
+        "Seconds of audio that a busy worker does in a second, as measured, by queue and model."
+    );
     describe_gauge!(
         COLD_START_SECONDS,
         Unit::Seconds,
@@ -113,4 +138,15 @@ pub(super) fn describe() {
         "Requests to the transcription API, by deed and code."
     );
     describe_gauge!(IS_LEADER, "1 in the process that leads.");
+    // What hopefully never happens is shown as 0, so that an alert on it has something to look at.
+    for never in [
+        BUSY_KILLS,
+        UNCHOSEN_DELETIONS,
+        EXPIRED_WORKERS,
+        WASTED_SECONDS,
+        DEAD_LETTERS,
+        APISERVER_TIMEOUTS,
+    ] {
+        counter!(never).increment(0);
+    }
 }

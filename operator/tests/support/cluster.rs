@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::NAMESPACE;
-use super::http::{Body, Call, json, lines, serve};
+use super::http::{Body, Call, json, lines, plain, serve};
 
 #[derive(Default)]
 struct State {
@@ -24,6 +24,8 @@ struct State {
     writes: Vec<String>,
     /// Answered with 503.
     down: bool,
+    /// The kinds of our own are not known.
+    bare: bool,
     /// What applies to Deployments are refused with.
     refuse_deployments: Option<String>,
     uids: u32,
@@ -86,6 +88,11 @@ impl Cluster {
 
     pub(crate) fn down(&self, down: bool) {
         self.state.lock().down = down;
+    }
+
+    /// As before the definitions were installed, and after.
+    pub(crate) fn bare(&self, bare: bool) {
+        self.state.lock().bare = bare;
     }
 
     pub(crate) fn refuse_deployments(&self, message: Option<&str>) {
@@ -247,6 +254,10 @@ impl Cluster {
         if self.state.lock().down {
             return failure(503, "ServiceUnavailable", "down for a test");
         }
+        if call.path.starts_with("/apis/whatsthetab.dev/") && self.state.lock().bare {
+            // Not a Status: whoever does not know a path says so in plain text.
+            return plain(404, "404 page not found\n");
+        }
         let place = place(&call.path);
         if call.method == "GET" {
             return match &place.name {
@@ -381,7 +392,8 @@ impl Cluster {
                     loop {
                         let next = {
                             let state = cluster.state.lock();
-                            if state.down {
+                            let ours = ["transcriptionjobs", "workerpools"];
+                            if state.down || state.bare && ours.contains(&&*resource) {
                                 return None;
                             }
                             let found = state.history.iter().find(|(version, of, _, object)| {

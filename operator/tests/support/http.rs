@@ -81,6 +81,15 @@ pub(crate) fn json(status: u16, value: &Value) -> Response<Body> {
         .unwrap()
 }
 
+pub(crate) fn plain(status: u16, text: &'static str) -> Response<Body> {
+    let body = http_body_util::Full::new(Bytes::from(text)).boxed_unsync();
+    Response::builder()
+        .status(status)
+        .header("content-type", "text/plain; charset=utf-8")
+        .body(body)
+        .unwrap()
+}
+
 /// An answer that goes on, a line for each value.
 pub(crate) fn lines(values: impl Stream<Item = Value> + Send + 'static) -> Response<Body> {
     use futures::StreamExt;

@@ -82,6 +82,7 @@ impl Stage {
                 expected: BTreeMap::new(),
                 default: 1.0,
             },
+            reaping: queue::ReapOptions::default(),
             metrics_address: "127.0.0.1:0".parse().unwrap(),
             lease_namespace: NAMESPACE.to_owned(),
             lease_name: "wtt-operator".to_owned(),
@@ -109,7 +110,7 @@ impl Stage {
         })
     }
 
-    fn start_with(&self, settings: Settings) -> Running {
+    pub(crate) fn start_with(&self, settings: Settings) -> Running {
         let stop = CancellationToken::new();
         let config = kube::Config::new(self.cluster.url().parse().unwrap());
         let task = tokio::spawn(operator::run(settings, config, stop.clone()));
