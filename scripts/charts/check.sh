@@ -7,5 +7,5 @@ if ! command -v helm >/dev/null; then
     scripts/cluster/build.sh helm >/dev/null
     export PATH="$bin:$PATH"
 fi
-cargo build --release --quiet -p e2e
+cargo build --release --quiet --bin e2e
 "${CARGO_TARGET_DIR:-target}/release/e2e" --charts "$@"
