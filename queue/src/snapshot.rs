@@ -45,6 +45,8 @@ pub struct TaskSnapshot {
     pub seq: u64,
     pub progress: Option<Progress>,
     pub worker: Option<String>,
+    /// Who has it or had it last: a hash names its last worker also when the attempt is over.
+    pub last_worker: Option<String>,
     pub error: Option<TaskError>,
     pub error_kind: Option<String>,
     pub cancel_requested: bool,
@@ -119,10 +121,10 @@ fn read(id: &TaskId, hash: &Fields) -> Option<TaskSnapshot> {
         attempt: hash.number("attempt").unwrap_or(0),
         seq: hash.number("seq").unwrap_or(0),
         progress: hash.json("progress"),
-        // A final hash still names the last one.
         worker: hash
             .text("worker_id")
             .filter(|_| status == TaskStatus::Processing),
+        last_worker: hash.text("worker_id"),
         error,
         error_kind: hash.text("error_kind"),
         cancel_requested: hash.0.contains_key("cancel"),
