@@ -58,14 +58,12 @@ pub(super) struct Notes {
 }
 
 pub(super) fn tokens(args: &Tokens) -> anyhow::Result<ExitCode> {
-    let bytes = fs_err::read(&args.weights)?;
     let config = args
         .config
         .as_ref()
         .map(fs_err::read_to_string)
         .transpose()?;
-    let weights = Weights::read(&bytes, config.as_deref())?;
-    drop(bytes);
+    let weights = Weights::open(&args.weights, config.as_deref())?;
     let profile = args.profile.or(weights.profile).unwrap_or_default();
     let limit = args.force_tokens.or(args.max_tokens);
     let most = weights.shape.positions;

@@ -11,6 +11,7 @@ pub mod batch;
 mod cache;
 pub mod config;
 pub mod events;
+mod file;
 pub mod front_end;
 pub mod instruments;
 pub mod mel;

@@ -2,17 +2,21 @@
 //! is built of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
 
 use super::config::{PUBLISHED, Profile, Shape};
+use super::file::File;
 use crate::Error;
-use crate::registry::checkpoint::{Array, Checkpoint};
+use crate::registry::checkpoint::Array;
 
 /// The one key of the metadata of files that we wrote.
 const ABOUT: &str = "mt3";
+/// The published network has 184 MB in float32.
+const LARGEST_FILE_BYTES: u64 = 2 << 30;
 
 /// What a file that we wrote says of itself.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -40,54 +44,71 @@ impl Weights {
         })
     }
 
-    fn parse(bytes: &[u8], config: Option<&str>) -> Result<Self, String> {
-        let (found, about) = if bytes.starts_with(b"PK") {
-            (Checkpoint::open(bytes)?.tensors(&[])?, None)
-        } else {
-            safetensors(bytes)?
+    /// Reads such a file from disk; a device without an end, or what cannot be weights by its size, is not read.
+    pub fn open(path: &Path, config: Option<&str>) -> Result<Self, Error> {
+        let refuse = |reason: String| Error::Weights {
+            name: super::NAME.into(),
+            reason,
         };
-        let mut tensors: HashMap<String, Array> = found
-            .into_iter()
-            .filter(|(name, _)| !is_table(name))
-            .collect();
+        let unreadable = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                refuse(format!("there is no file `{}`", path.display()))
+            }
+            _ => Error::Store {
+                what: "cannot read the weights".into(),
+                source,
+            },
+        };
+        let about = fs_err::metadata(path).map_err(unreadable)?;
+        if !about.is_file() {
+            return Err(refuse(format!("`{}` is not a file", path.display())));
+        }
+        if about.len() > LARGEST_FILE_BYTES {
+            return Err(refuse(format!(
+                "`{}` has {} bytes, more than {LARGEST_FILE_BYTES}",
+                path.display(),
+                about.len()
+            )));
+        }
+        Self::read(&fs_err::read(path).map_err(unreadable)?, config)
+    }
+
+    fn parse(bytes: &[u8], config: Option<&str>) -> Result<Self, String> {
+        let file = File::open(bytes)?;
+        let about: Option<About> = file
+            .says(ABOUT)
+            .map(|text| {
+                serde_json::from_str(text).map_err(|error| format!("its metadata: {error}"))
+            })
+            .transpose()?;
+        let mut found: HashMap<String, Vec<usize>> = file.shapes()?.into_iter().collect();
+        found.retain(|name, _| !is_table(name));
         let shape = match (config, &about) {
-            (Some(text), _) => Shape::parse(text, tensors.keys().map(String::as_str), |name| {
-                tensors.get(name).map(|array| array.shape.clone())
+            (Some(text), _) => Shape::parse(text, found.keys().map(String::as_str), |name| {
+                found.get(name).cloned()
             })?,
             (None, Some(about)) => about.config,
             (None, None) => PUBLISHED,
         };
-        let expected: BTreeMap<String, Vec<usize>> = shape.tensors().into_iter().collect();
         let hint = if config.is_none() && about.is_none() {
             "; without a configuration only the published network is read (--config FILE says another)"
         } else {
             ""
         };
-        let mut strangers: Vec<&String> = tensors
-            .keys()
-            .filter(|name| !expected.contains_key(*name))
-            .collect();
-        strangers.sort();
-        if let Some(name) = strangers.first() {
-            return Err(format!(
-                "the network has no tensor `{name}`, the file has{hint}"
-            ));
-        }
-        for (name, wanted) in &expected {
-            let Some(array) = tensors.get(name) else {
-                return Err(format!("tensor `{name}` is missing{hint}"));
-            };
-            if array.shape != *wanted {
-                return Err(format!(
-                    "tensor `{name}` has the shape {:?}, {wanted:?} is needed{hint}",
-                    array.shape
-                ));
-            }
-            if array.numbers.iter().any(|number| !number.is_finite()) {
+        check(&shape, &found).map_err(|reason| format!("{reason}{hint}"))?;
+        let tensors: HashMap<String, Array> =
+            file.read(|name| !is_table(name))?.into_iter().collect();
+        let mut names: Vec<&String> = tensors.keys().collect();
+        names.sort();
+        for name in names {
+            if tensors[name]
+                .numbers
+                .iter()
+                .any(|number| !number.is_finite())
+            {
                 return Err(format!("tensor `{name}` holds what is not a number"));
             }
         }
-        tensors.shrink_to_fit();
         Ok(Weights {
             shape,
             profile: about.map(|about| about.profile),
@@ -183,38 +204,22 @@ fn is_table(name: &str) -> bool {
     name.ends_with(".pos_encoding.pe") || name.ends_with("inv_freq")
 }
 
-type Found = (Vec<(String, Array)>, Option<About>);
-
-fn safetensors(bytes: &[u8]) -> Result<Found, String> {
-    let wrong =
-        |error: String| format!("neither safetensors nor what torch.save writes (a zip): {error}");
-    let (_, metadata) =
-        SafeTensors::read_metadata(bytes).map_err(|error| wrong(error.to_string()))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|error| wrong(error.to_string()))?;
-    let about = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| metadata.get(ABOUT))
-        .map(|text| serde_json::from_str(text).map_err(|error| format!("its metadata: {error}")))
-        .transpose()?;
-    let found = file
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            if view.dtype() != Dtype::F32 {
-                return Err(format!(
-                    "tensor `{name}` holds {:?}, float32 is needed",
-                    view.dtype()
-                ));
-            }
-            let numbers = view
-                .data()
-                .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-                .collect();
-            let shape = view.shape().to_vec();
-            Ok((name, Array { shape, numbers }))
-        })
-        .collect::<Result<_, String>>()?;
-    Ok((found, about))
+/// Just the network's tensors, each of its shape.
+fn check(shape: &Shape, found: &HashMap<String, Vec<usize>>) -> Result<(), String> {
+    let expected: BTreeMap<String, Vec<usize>> = shape.tensors().into_iter().collect();
+    let strangers = found.keys().filter(|name| !expected.contains_key(*name));
+    if let Some(name) = strangers.min() {
+        return Err(format!("the network has no tensor `{name}`, the file has"));
+    }
+    for (name, wanted) in &expected {
+        let Some(sizes) = found.get(name) else {
+            return Err(format!("tensor `{name}` is missing"));
+        };
+        if sizes != wanted {
+            return Err(format!(
+                "tensor `{name}` has the shape {sizes:?}, {wanted:?} is needed"
+            ));
+        }
+    }
+    Ok(())
 }

@@ -68,11 +68,7 @@ impl Store {
                 dir: self.folder.display().to_string(),
             });
         }
-        let bytes = fs_err::read(&file).map_err(|source| Error::Store {
-            what: format!("cannot read the weights of `{}`", mt3::NAME),
-            source,
-        })?;
-        let weights = Weights::read(&bytes, config)?;
+        let weights = Weights::open(&file, config)?;
         if self.mt3.brought.is_none() {
             self.is_what_was_installed(&weights)?;
         }
@@ -112,11 +108,7 @@ impl Store {
 
     /// Converts a file of weights once and installs it.
     pub fn install_mt3(&self, brought: &Brought) -> Result<(), Error> {
-        let bytes = fs_err::read(&brought.file).map_err(|source| Error::Store {
-            what: "cannot read the weights".into(),
-            source,
-        })?;
-        let weights = Weights::read(&bytes, brought.config.as_deref())?;
+        let weights = Weights::open(&brought.file, brought.config.as_deref())?;
         let profile = brought.profile.or(weights.profile).unwrap_or_default();
         let converted = weights.to_safetensors(profile)?;
         let digest = Weights::read(&converted, None)?.digest;

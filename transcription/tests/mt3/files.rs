@@ -1,5 +1,7 @@
 //! Files of weights: both kinds hold the same, and wrong ones are refused by name.
 
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use transcription::mt3::{Profile, Weights};
 
 use super::{bytes, config, weights};
@@ -17,6 +19,76 @@ fn both_formats_hold_the_same_weights() {
         (one.shape, Some(Profile::Seed))
     );
     assert!(plain(&again) == plain(&one));
+}
+
+/// The golden weights with their numbers written in another way.
+fn rewritten(kind: Dtype, write: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
+    let good = bytes("weights.safetensors");
+    let file = SafeTensors::deserialize(&good).unwrap();
+    let written: Vec<(String, Vec<usize>, Vec<u8>)> = file
+        .iter()
+        .map(|(name, view)| {
+            let numbers = view.data().chunks_exact(4);
+            let numbers = numbers.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+            (
+                name.to_owned(),
+                view.shape().to_vec(),
+                numbers.flat_map(&write).collect(),
+            )
+        })
+        .collect();
+    let views = written.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(kind, shape.clone(), bytes).unwrap();
+        (name, view)
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+#[test]
+fn numbers_may_be_written_in_other_widths() {
+    let whole = weights("weights.safetensors")
+        .to_safetensors(Profile::Seed)
+        .unwrap();
+    let read = |bytes: &[u8]| {
+        let weights = Weights::read(bytes, Some(&config())).unwrap();
+        weights.to_safetensors(Profile::Seed).unwrap()
+    };
+    let double = rewritten(Dtype::F64, |number| {
+        f64::from(number).to_le_bytes().to_vec()
+    });
+    assert!(read(&double) == whole);
+    // Half of the bits lost, then written in either width: the same numbers.
+    let short = |number: f32| (number.to_bits() >> 16) as u16;
+    let half = rewritten(Dtype::BF16, |number| short(number).to_le_bytes().to_vec());
+    let cut = rewritten(Dtype::F32, |number| {
+        (u32::from(short(number)) << 16).to_le_bytes().to_vec()
+    });
+    assert!(read(&half) == read(&cut) && read(&half) != whole);
+    let whole_numbers = rewritten(Dtype::I32, |number| number.to_le_bytes().to_vec());
+    let error = Weights::read(&whole_numbers, Some(&config()))
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("I32"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_weights_by_its_size_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("long.safetensors");
+    // Takes no room on the disk.
+    fs_err::File::create(&long)
+        .unwrap()
+        .set_len(3 << 30)
+        .unwrap();
+    for (path, word) in [
+        (long.as_path(), "bytes, more than"),
+        ("/dev/zero".as_ref(), "not a file"),
+        ("/nowhere/at/all".as_ref(), "no file"),
+    ] {
+        let error = Weights::open(path, None).err().unwrap();
+        assert!(error.to_string().contains(word), "{error}");
+        assert_eq!(error.code(), "model_unavailable");
+    }
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The pickle machine, cut down to data: no opcode here can call anything, and every name that is not on the list of
-//! [`Global::parse`] ends the reading. Memory is bounded by the pickle's own length: each opcode makes at most one node.
+//! [`Global::parse`] ends the reading. Memory is bounded by the pickle's own length: each opcode makes at most one node, and what a node
+//! copies of others (a tensor its sizes, a storage its key) is short.
 
 use std::collections::HashMap;
 
-use super::value::{Global, Node, NodeId, Storage, View};
+use super::value::{Global, MOST_AXES, Node, NodeId, Storage, View};
 
 /// Nodes of one pickle; x-large checkpoints have a few thousand.
 const NODE_LIMIT: usize = 1 << 20;
+/// Digits of a storage's key.
+const KEY_LIMIT: usize = 20;
 
 /// Runs a pickle; gives its nodes and which of them is the whole.
 pub(super) fn run(pickle: &[u8]) -> Result<(Vec<Node>, NodeId), String> {
@@ -169,7 +172,7 @@ impl<'a> Machine<'a> {
         Ok(Step::On)
     }
 
-    /// What a call would give, for the two callees that only describe data.
+    /// What a call would give, for the three callees that only describe data.
     fn reduce(&self, callee: NodeId, arguments: NodeId) -> Result<Node, String> {
         let Node::Tuple(arguments) = self.node(arguments) else {
             return Err("a call's arguments are not a tuple".into());
@@ -177,6 +180,14 @@ impl<'a> Machine<'a> {
         match self.node(callee) {
             Node::Global(Global::OrderedDict) if arguments.is_empty() => Ok(Node::Dict(Vec::new())),
             Node::Global(Global::RebuildTensor) => self.tensor(arguments).map(Node::Tensor),
+            // `_rebuild_parameter(tensor, requires_grad, hooks)`: to us the tensor itself.
+            Node::Global(Global::RebuildParameter) => match arguments.first() {
+                Some(data) => match self.node(*data) {
+                    Node::Tensor(view) => Ok(Node::Tensor(view.clone())),
+                    _ => Err("a parameter that is not a tensor".into()),
+                },
+                None => Err("a parameter of nothing".into()),
+            },
             _ => Err("only tensors and empty OrderedDicts are rebuilt".into()),
         }
     }
@@ -194,7 +205,10 @@ impl<'a> Machine<'a> {
             _ => Err("a size is not a whole number".into()),
         };
         let all = |id: NodeId| match self.node(id) {
-            Node::Tuple(items) => items.iter().map(|item| whole(*item)).collect(),
+            Node::Tuple(items) if items.len() <= MOST_AXES => {
+                items.iter().map(|item| whole(*item)).collect()
+            }
+            Node::Tuple(items) => Err(format!("a tensor of {} sizes or strides", items.len())),
             _ => Err("sizes are not a tuple".to_owned()),
         };
         Ok(View {
@@ -216,7 +230,7 @@ impl<'a> Machine<'a> {
             && let Node::Text(key) = self.node(*key)
             && let Node::Int(count) = self.node(*count)
             && let Ok(count) = u64::try_from(*count)
-            && !key.is_empty()
+            && (1..=KEY_LIMIT).contains(&key.len())
             && key.bytes().all(|byte| byte.is_ascii_digit())
         {
             return Ok(Storage {

@@ -10,8 +10,8 @@ use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
 
-pub(crate) use value::Value;
-use value::{Node, NodeId};
+pub(crate) use value::{Kind, Value};
+use value::{Node, NodeId, View};
 
 /// A pickle is names and shapes, kilobytes; what is larger is no checkpoint of ours.
 const PICKLE_LIMIT_BYTES: u64 = 4 << 20;
@@ -25,7 +25,14 @@ pub(crate) struct Checkpoint<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
     /// The folder inside the zip.
     prefix: String,
-    numbers_read: u64,
+    read: Amounts,
+}
+
+/// Numbers so far: of storages, and of the tensors made of them.
+#[derive(Default)]
+struct Amounts {
+    stored: u64,
+    given: u64,
 }
 
 /// A tensor as float32, row-major.
@@ -68,7 +75,7 @@ impl<'a> Checkpoint<'a> {
             root,
             archive,
             prefix,
-            numbers_read: 0,
+            read: Amounts::default(),
         })
     }
 
@@ -76,54 +83,104 @@ impl<'a> Checkpoint<'a> {
         Value::new(&self.nodes, self.root)
     }
 
-    /// Every tensor of the dictionary that `path` leads to, by name and in the file's order.
+    /// Name and shape of every tensor of the dictionary that `path` leads to, in the file's order; none of their numbers is read.
+    pub(crate) fn shapes(&self, path: &[&str]) -> Result<Vec<(String, Vec<usize>)>, String> {
+        let views = self.views(path)?.into_iter();
+        Ok(views.map(|(name, view)| (name, view.sizes())).collect())
+    }
+
+    /// Every tensor of that dictionary.
     pub(crate) fn tensors(&mut self, path: &[&str]) -> Result<Vec<(String, Array)>, String> {
+        self.tensors_where(path, |_| true)
+    }
+
+    /// Those of that dictionary whose name is wanted.
+    pub(crate) fn tensors_where(
+        &mut self,
+        path: &[&str],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Array)>, String> {
+        let mut views = self.views(path)?;
+        views.retain(|(name, _)| wanted(name));
+        self.read(views)
+    }
+
+    fn views(&self, path: &[&str]) -> Result<Vec<(String, View)>, String> {
         let mut place = self.root();
         for step in path {
             place = place.get(step)?;
         }
-        let mut found = Vec::new();
-        for (name, value) in place.entries()? {
-            let view = value
-                .view()
-                .map_err(|reason| format!("`{name}`: {reason}"))?;
-            found.push((name.to_owned(), view.clone()));
-        }
-        found
-            .into_iter()
-            .map(|(name, view)| {
-                let array = self
-                    .read(&view)
-                    .map_err(|reason| format!("tensor `{name}`: {reason}"))?;
-                Ok((name, array))
+        let entries = place.entries()?.into_iter();
+        entries
+            .map(|(name, value)| {
+                let view = value
+                    .view()
+                    .map_err(|reason| format!("`{name}`: {reason}"))?;
+                Ok((name.to_owned(), view.clone()))
             })
             .collect()
     }
 
-    fn read(&mut self, view: &value::View) -> Result<Array, String> {
-        let count = view.check(NUMBERS_LIMIT)?;
-        self.numbers_read += count;
-        if self.numbers_read > NUMBERS_LIMIT {
-            return Err("the checkpoint's tensors are too large together".into());
+    /// Storages may be shared: each is read once, so that neither time nor memory grows with the number of tensors that look at it.
+    fn read(&mut self, views: Vec<(String, View)>) -> Result<Vec<(String, Array)>, String> {
+        let mut order: Vec<usize> = (0..views.len()).collect();
+        order.sort_by_key(|at| &views[*at].1.key);
+        let mut arrays: Vec<Option<Array>> = views.iter().map(|_| None).collect();
+        let mut open: Option<(&str, Vec<u8>)> = None;
+        for at in order {
+            let (name, view) = &views[at];
+            let array = self
+                .read_one(view, &mut open)
+                .map_err(|reason| format!("tensor `{name}`: {reason}"))?;
+            arrays[at] = Some(array);
         }
-        let width = view.kind.bytes();
+        let names = views.iter().map(|(name, _)| name.clone());
+        Ok(names.zip(arrays.into_iter().flatten()).collect())
+    }
+
+    fn read_one<'v>(
+        &mut self,
+        view: &'v View,
+        open: &mut Option<(&'v str, Vec<u8>)>,
+    ) -> Result<Array, String> {
+        let count = view.check(NUMBERS_LIMIT)?;
         let entry = format!("{}data/{}", self.prefix, view.key);
-        let bytes = read_entry(&mut self.archive, &entry, view.stored * width)?;
-        if bytes.len() as u64 != view.stored * width {
+        let wanted = view.stored * view.kind.bytes();
+        let shared = open.take().filter(|(key, _)| *key == &*view.key);
+        let storage = match shared {
+            Some((_, bytes)) => bytes,
+            None => {
+                self.count(|read| &mut read.stored, view.stored)?;
+                read_entry(&mut self.archive, &entry, wanted)?
+            }
+        };
+        self.count(|read| &mut read.given, count)?;
+        if storage.len() as u64 != wanted {
             return Err(format!(
-                "`{entry}` has {} bytes, the pickle says {} numbers of {width} bytes",
-                bytes.len(),
-                view.stored
+                "`{entry}` has {} bytes, the pickle says {} numbers of {} bytes",
+                storage.len(),
+                view.stored,
+                view.kind.bytes()
             ));
         }
+        let (_, bytes) = open.insert((&*view.key, storage));
         let numbers = view
             .places()
-            .map(|at| view.kind.number(&bytes, at as usize))
+            .map(|at| view.kind.number(bytes, at as usize))
             .collect();
         Ok(Array {
-            shape: view.shape.iter().map(|size| *size as usize).collect(),
+            shape: view.sizes(),
             numbers,
         })
+    }
+
+    fn count(&mut self, which: fn(&mut Amounts) -> &mut u64, more: u64) -> Result<(), String> {
+        let amount = which(&mut self.read);
+        *amount += more;
+        if *amount > NUMBERS_LIMIT {
+            return Err("the checkpoint's tensors are too large together".into());
+        }
+        Ok(())
     }
 }
 

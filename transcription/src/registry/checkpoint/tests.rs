@@ -102,6 +102,67 @@ fn tensors_come_out_row_major_whatever_their_strides() {
 }
 
 #[test]
+fn tensors_may_share_a_storage_which_is_read_once() {
+    let pickle = [
+        b"\x80\x02}(".as_slice(),
+        &text("b"),
+        &tensor("1", 2, 0, &[2], &[1]),
+        &text("a"),
+        &tensor("0", 4, 2, &[2], &[1]),
+        &text("c"),
+        &tensor("1", 2, 1, &[3], &[0]),
+        &text("d"),
+        &tensor("0", 4, 0, &[2, 2], &[1, 2]),
+        b"u.",
+    ]
+    .concat();
+    let storages = [
+        ("0", floats(&[1.0, 2.0, 3.0, 4.0])),
+        ("1", floats(&[5.0, 6.0])),
+    ];
+    let bytes = zip(&pickle, &storages);
+    let mut checkpoint = Checkpoint::open(&bytes).unwrap();
+    let shapes = checkpoint.shapes(&[]).unwrap();
+    let read: Vec<_> = checkpoint
+        .tensors(&[])
+        .unwrap()
+        .into_iter()
+        .map(|(name, array)| (name, array.shape, array.numbers))
+        .collect();
+    let expected: [(String, Vec<usize>, Vec<f32>); 4] = [
+        ("b", vec![2], vec![5.0, 6.0]),
+        ("a", vec![2], vec![3.0, 4.0]),
+        ("c", vec![3], vec![6.0; 3]),
+        ("d", vec![2, 2], vec![1.0, 3.0, 2.0, 4.0]),
+    ]
+    .map(|(name, shape, numbers)| (name.to_owned(), shape, numbers));
+    assert_eq!(read, expected);
+    assert_eq!((checkpoint.read.stored, checkpoint.read.given), (6, 11));
+    let only = expected.map(|(name, shape, _)| (name, shape));
+    assert_eq!(shapes, only);
+    // What is not wanted is not read.
+    let mut checkpoint = Checkpoint::open(&bytes).unwrap();
+    checkpoint.tensors_where(&[], |name| name == "a").unwrap();
+    assert_eq!(checkpoint.read.stored, 4);
+    // Two that do not agree on how long it is.
+    let pickle = [
+        b"\x80\x02}(".as_slice(),
+        &text("a"),
+        &tensor("0", 4, 0, &[2], &[1]),
+        &text("b"),
+        &tensor("0", 3, 0, &[2], &[1]),
+        b"u.",
+    ]
+    .concat();
+    let bytes = zip(&pickle, &storages);
+    let refused = Checkpoint::open(&bytes).unwrap().tensors(&[]).unwrap_err();
+    assert!(
+        refused.contains("`b`") && refused.contains("3 numbers"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn plain_values_are_read() {
     let pickle = [
         b"\x80\x02}(".as_slice(),
@@ -130,6 +191,26 @@ fn plain_values_are_read() {
     assert!(get("e").is_none());
     assert_eq!(get("f").text(), Some("word"));
     assert!(checkpoint.root().get("g").is_err());
+}
+
+#[test]
+fn a_parameter_is_its_tensor() {
+    let parameter = |inside: &[u8]| {
+        let call = b"ctorch._utils\n_rebuild_parameter\n(".as_slice();
+        [call, inside, b"\x88ccollections\nOrderedDict\n)RtR"].concat()
+    };
+    let storage = [("0", floats(&[1.0, 2.0]))];
+    let pickle = model(&parameter(&tensor("0", 2, 0, &[2], &[1])));
+    let bytes = zip(&pickle, &storage);
+    let read = Checkpoint::open(&bytes)
+        .unwrap()
+        .tensors(&["model"])
+        .unwrap();
+    assert_eq!(read[0].1.numbers, [1.0, 2.0]);
+    let of_none = refusal(&model(&parameter(b"N")), &storage);
+    assert!(of_none.contains("not a tensor"), "{of_none}");
+    let empty = b"\x80\x02ctorch._utils\n_rebuild_parameter\n)R.";
+    assert!(refusal(empty, &[]).contains("of nothing"));
 }
 
 #[test]
@@ -181,6 +262,12 @@ fn sizes_that_lie_are_refused() {
     let huge = [255u8; 8];
     let size = refusal(&model(&tensor("0", 4, 0, &huge, &[0; 8])), &storage());
     assert!(size.contains("too large"), "{size}");
+    // Copied for each tensor that names them: a short pickle could ask for any amount of memory.
+    let axes = refusal(&model(&tensor("0", 4, 0, &[1; 9], &[1; 9])), &storage());
+    assert!(axes.contains("9 sizes"), "{axes}");
+    let long = "0".repeat(21);
+    let key = refusal(&model(&tensor(&long, 4, 0, &[4], &[1])), &storage());
+    assert!(key.contains("not a storage"), "{key}");
     let missing = refusal(&model(&tensor("1", 4, 0, &[4], &[1])), &storage());
     assert!(missing.contains("data/1"), "{missing}");
     let path = refusal(&model(&tensor("../0", 4, 0, &[4], &[1])), &storage());

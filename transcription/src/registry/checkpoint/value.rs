@@ -24,6 +24,7 @@ pub(super) enum Node {
 pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
+    RebuildParameter,
     StorageOf(Kind),
 }
 
@@ -32,6 +33,7 @@ impl Global {
         let kind = match (module, name) {
             ("collections", "OrderedDict") => return Ok(Global::OrderedDict),
             ("torch._utils", "_rebuild_tensor_v2") => return Ok(Global::RebuildTensor),
+            ("torch._utils", "_rebuild_parameter") => return Ok(Global::RebuildParameter),
             ("torch", "FloatStorage") => Kind::F32,
             ("torch", "DoubleStorage") => Kind::F64,
             ("torch", "HalfStorage") => Kind::F16,
@@ -50,7 +52,7 @@ impl Global {
 
 /// How a stored number is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     F64,
     F32,
     F16,
@@ -60,7 +62,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         match self {
             Kind::F64 | Kind::I64 => 8,
             Kind::F32 | Kind::I32 => 4,
@@ -68,8 +70,8 @@ impl Kind {
         }
     }
 
-    /// The number at a place that [`View::check`] found to be inside.
-    pub(super) fn number(self, bytes: &[u8], at: usize) -> f32 {
+    /// The number at a place that is inside.
+    pub(crate) fn number(self, bytes: &[u8], at: usize) -> f32 {
         fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
             let mut word = [0; N];
             word.copy_from_slice(&bytes[at * N..(at + 1) * N]);
@@ -116,10 +118,17 @@ pub(super) struct View {
     pub(super) strides: Vec<u64>,
 }
 
+/// Axes of a tensor at most.
+pub(super) const MOST_AXES: usize = 8;
+
 impl View {
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        self.shape.iter().map(|size| *size as usize).collect()
+    }
+
     /// How many numbers it has, when there are at most `limit` of them and the last one lies inside its storage.
     pub(super) fn check(&self, limit: u64) -> Result<u64, String> {
-        if self.shape.len() != self.strides.len() || self.shape.len() > 8 {
+        if self.shape.len() != self.strides.len() || self.shape.len() > MOST_AXES {
             return Err(format!(
                 "{} sizes and {} strides",
                 self.shape.len(),
