@@ -113,21 +113,29 @@ impl Problem {
     }
 }
 
+/// The stable code of what failed on this machine; a server's own is part of its problem's words.
+fn local_code(error: &anyhow::Error) -> Option<&'static str> {
+    error
+        .downcast_ref::<transcription::Error>()
+        .map(transcription::Error::code)
+}
+
 /// One failed thing among several: said at once, while the rest goes on.
 pub(crate) fn say(error: &anyhow::Error) {
-    ui::note(format!("wtt: {error:#}"));
+    let code = local_code(error).map_or_else(String::new, |code| format!(" ({code})"));
+    ui::note(format!("wtt: {error:#}{code}"));
     if let Some(hint) = error.downcast_ref::<Failure>().and_then(Failure::hint) {
         ui::note(format!("hint: {hint}"));
     }
 }
 
-/// For programs, in the shape that `wtt transcribe --json` has: the words, and the code and status where the server gave them.
+/// For programs, in the shape that `wtt transcribe --json` has: the words, and the code and status where the server or the engine gave them.
 pub(crate) fn as_json(error: &anyhow::Error) -> serde_json::Value {
     let mut said = serde_json::json!({"message": format!("{error:#}")});
     let known = match error.downcast_ref() {
         Some(Failure::Problem(problem)) => (problem.code.as_deref(), problem.status),
         Some(Failure::Unreachable { .. }) => (Some("unreachable"), None),
-        _ => (None, None),
+        _ => (local_code(error), None),
     };
     if let (Some(code), _) = known {
         said["code"] = code.into();

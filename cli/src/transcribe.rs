@@ -114,12 +114,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     transcription::registry::parse_options(&args.model, &options)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let plans = plans(&args)?;
-    let models = models(&args)?;
-    models.installed(&args.model)?;
-    let engine = Engine::start(EngineConfig {
-        device: args.device,
-        threads: args.threads,
-        ..EngineConfig::new(models)
+    let engine = engine(&args).inspect_err(|error| {
+        if args.json {
+            ui::line(failure::as_json(error).to_string());
+        }
     })?;
     let mut code = ExitCode::SUCCESS;
     for plan in &plans {
@@ -132,6 +130,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// The engine, when the network that is asked for is there and whole.
+fn engine(args: &Args) -> anyhow::Result<Engine> {
+    let models = models(args)?;
+    models.installed(&args.model)?;
+    Ok(Engine::start(EngineConfig {
+        device: args.device,
+        threads: args.threads,
+        ..EngineConfig::new(models)
+    })?)
 }
 
 /// The folder of models, and the weights that were brought for this run.
@@ -271,10 +280,12 @@ fn report(args: &Args, plan: &Plan, finished: &Finished) {
 }
 
 fn failed_line(input: &Path, error: &anyhow::Error) -> Value {
-    let code = error
-        .downcast_ref::<transcription::Error>()
-        .map_or("failed", transcription::Error::code);
-    json!({"file": input, "error": {"code": code, "message": format!("{error:#}")}})
+    let mut line = failure::as_json(error);
+    line["file"] = json!(input);
+    if line["error"]["code"].is_null() {
+        line["error"]["code"] = "failed".into();
+    }
+    line
 }
 
 fn notes_file(path: &Path, finished: &Finished) -> anyhow::Result<Vec<u8>> {
