@@ -14,6 +14,7 @@ const VELOCITY_TOLERANCE: f64 = 0.1;
 
 /// One measure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Score {
     pub(crate) precision: f64,
     pub(crate) recall: f64,
@@ -22,6 +23,7 @@ pub(crate) struct Score {
 
 /// All measures of one clip.
 #[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Measures {
     pub(crate) onset: Score,
     /// Onsets within 10 ms.

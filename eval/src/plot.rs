@@ -55,18 +55,24 @@ pub(crate) fn svg(results: &[Result]) -> String {
         .iter()
         .map(|result| (x(result.times_real_time), y(result.onset.mean)))
         .collect();
-    let mut taken: Vec<Area> = points
+    let mut taken: Vec<Area> = results
         .iter()
-        .map(|(cx, cy)| Area::around(*cx, *cy))
+        .zip(&points)
+        .map(|(result, (cx, _))| Area::around(*cx, y(result.onset.high), y(result.onset.low)))
         .collect();
     for (result, (cx, cy)) in results.iter().zip(&points) {
         let text = name(&result.model);
         let label = Area::beside(*cx, *cy, text, &taken);
+        if let Some((leader_x, leader_y)) = label.leader(*cx, *cy) {
+            svg += &format!(
+                "<line x1=\"{cx:.1}\" x2=\"{leader_x:.1}\" y1=\"{cy:.1}\" y2=\"{leader_y:.1}\" stroke=\"#888888\"/>\n"
+            );
+        }
         svg += &format!(
-            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#1f5fa8\" stroke-width=\"2\"/><circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"5\" fill=\"#1f5fa8\"/><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#111111\">{text}</text>\n",
+            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#1f5fa8\" stroke-width=\"2\"/><circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"5\" fill=\"#1f5fa8\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#111111\">{text}</text>\n",
             y(result.onset.low),
             y(result.onset.high),
-            label.left,
+            (label.left + label.right) / 2.0,
             label.bottom - 4.0
         );
         taken.push(label);
@@ -84,48 +90,59 @@ struct Area {
 }
 
 impl Area {
-    const LETTER_WIDTH: f64 = 7.4;
+    const LETTER_WIDTH: f64 = 7.9;
     const LINE_HEIGHT: f64 = 17.0;
+    /// From a point to the label that is plainly its own.
+    const NEAR: f64 = 11.0;
 
-    fn around(cx: f64, cy: f64) -> Area {
+    /// A point with its interval.
+    fn around(cx: f64, top: f64, bottom: f64) -> Area {
         Area {
             left: cx - 7.0,
             right: cx + 7.0,
-            top: cy - 7.0,
-            bottom: cy + 7.0,
+            top: top.min((top + bottom) / 2.0 - 7.0),
+            bottom: bottom.max((top + bottom) / 2.0 + 7.0),
         }
     }
 
-    /// The first place around a point where its label covers nothing and stays within the drawing.
+    /// The first place around a point where its label covers nothing and stays within the drawing: at its side, above, below, then farther off.
     fn beside(cx: f64, cy: f64, text: &str, taken: &[Area]) -> Area {
         let width = text.chars().count() as f64 * Self::LETTER_WIDTH;
-        let rows = [0.0, -18.0, 18.0, -34.0, 34.0];
-        let places = rows
-            .iter()
-            .flat_map(|row| [(cx + 11.0, *row), (cx - 11.0 - width, *row)]);
-        let boxes: Vec<Area> = places
-            .map(|(left, row)| {
-                let middle = cy + row;
-                Area {
-                    left,
-                    right: left + width,
-                    top: middle - Self::LINE_HEIGHT / 2.0,
-                    bottom: middle + Self::LINE_HEIGHT / 2.0,
-                }
-            })
-            .collect();
-        let free = |place: &&Area| {
-            place.left > LEFT
-                && place.right < WIDTH
-                && place.top > 0.0
-                && !taken.iter().any(|other| {
-                    place.left < other.right
-                        && other.left < place.right
-                        && place.top < other.bottom
-                        && other.top < place.bottom
-                })
+        let place = |left: f64, row: f64| Area {
+            left,
+            right: left + width,
+            top: cy + row - Self::LINE_HEIGHT / 2.0,
+            bottom: cy + row + Self::LINE_HEIGHT / 2.0,
         };
-        boxes.iter().find(free).copied().unwrap_or(boxes[0])
+        let (right, left, middle) = (cx + Self::NEAR, cx - Self::NEAR - width, cx - width / 2.0);
+        let mut places = vec![place(right, 0.0), place(left, 0.0)];
+        for step in 2..16 {
+            for row in [f64::from(-step) * 9.0, f64::from(step) * 9.0] {
+                places.extend([middle, right, left].map(|at| place(at, row)));
+            }
+        }
+        let within = |place: &Area| place.left > LEFT && place.right < WIDTH && place.top > 0.0;
+        places
+            .iter()
+            .find(|place| within(place) && !taken.iter().any(|other| place.covers(other)))
+            .copied()
+            .unwrap_or(places[0])
+    }
+
+    fn covers(&self, other: &Area) -> bool {
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
+    }
+
+    /// Where a line from the point ends that says whose label this is; none where it lies right beside the point.
+    fn leader(&self, cx: f64, cy: f64) -> Option<(f64, f64)> {
+        let at = (
+            cx.clamp(self.left, self.right),
+            cy.clamp(self.top + 2.0, self.bottom - 2.0),
+        );
+        ((at.0 - cx).hypot(at.1 - cy) > Self::NEAR + 1.0).then_some(at)
     }
 }
 
@@ -133,22 +150,36 @@ impl Area {
 mod tests {
     use super::*;
 
+    /// The networks as they lay once: four within 40 points of height, two of them slow.
+    const POINTS: [(f64, f64, &str); 8] = [
+        (571.0, 299.0, "spectral peaks (baseline)"),
+        (606.0, 118.0, "basic-pitch"),
+        (511.0, 67.0, "harmonica:nano"),
+        (505.0, 50.0, "harmonica:small"),
+        (385.0, 52.0, "harmonica:medium"),
+        (283.0, 50.0, "harmonica:large"),
+        (145.0, 52.0, "harmonica:x-large"),
+        (209.0, 68.0, "transkun"),
+    ];
+
     #[test]
-    fn labels_of_points_that_lie_together_do_not_cover_each_other() {
-        let mut taken = vec![
-            Area::around(400.0, 100.0),
-            Area::around(405.0, 110.0),
-            Area::around(410.0, 95.0),
-        ];
-        for (cx, cy) in [(400.0, 100.0), (405.0, 110.0), (410.0, 95.0)] {
-            let label = Area::beside(cx, cy, "harmonica:medium", &taken);
-            let covered = taken.iter().any(|other| {
-                label.left < other.right
-                    && other.left < label.right
-                    && label.top < other.bottom
-                    && other.top < label.bottom
-            });
-            assert!(!covered);
+    fn labels_cover_neither_each_other_nor_a_point_and_are_led_to_theirs() {
+        let mut taken: Vec<Area> = POINTS
+            .iter()
+            .map(|(cx, cy, _)| Area::around(*cx, cy - 10.0, cy + 10.0))
+            .collect();
+        for (cx, cy, text) in POINTS {
+            let label = Area::beside(cx, cy, text, &taken);
+            assert!(!taken.iter().any(|other| label.covers(other)), "{text}");
+            assert!(label.left > LEFT && label.right < WIDTH, "{text}");
+            let (near_x, near_y) = label.leader(cx, cy).unwrap_or((cx, cy));
+            let reached = (near_x - cx).hypot(near_y - cy);
+            // Nobody else's point is as near to a label without a line.
+            for (other_x, other_y, other) in POINTS.iter().filter(|point| point.2 != text) {
+                let gap = (other_x.clamp(label.left, label.right) - other_x)
+                    .hypot(other_y.clamp(label.top, label.bottom) - other_y);
+                assert!(reached > 0.0 || gap > 7.0, "{text} beside {other}");
+            }
             taken.push(label);
         }
     }

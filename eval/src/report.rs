@@ -100,6 +100,26 @@ pub(crate) fn keep(file: &Path, corpus: &str, results: &[Result]) -> Anyhow<()> 
     Ok(fs_err::write(file, serde_json::to_vec_pretty(&kept)?)?)
 }
 
+/// The order of the table's rows, whichever run brought them; what is not named comes last.
+const ORDER: [&str; 9] = [
+    transcribe::BASELINE,
+    "basic-pitch",
+    "harmonica:nano",
+    "harmonica:small",
+    "harmonica:medium",
+    "harmonica:large",
+    "harmonica:x-large",
+    "transkun",
+    "mt3",
+];
+
+pub(crate) fn sort(results: &mut [Result]) {
+    results.sort_by_key(|result| {
+        let known = ORDER.iter().position(|model| *model == result.model);
+        (known.unwrap_or(ORDER.len()), result.model.clone())
+    });
+}
+
 /// The table, quickest to read first: what is found at all, then how well, then how fast.
 pub(crate) fn markdown(corpus: &str, results: &[Result]) -> String {
     let groups: Vec<&str> = Group::ALL
@@ -160,4 +180,37 @@ pub(crate) fn write_docs(markdown: &str, results: &[Result]) -> Anyhow<()> {
         .with_context(|| format!("{PAGE} lacks the mark {END}"))?;
     fs_err::write(PAGE, format!("{before}{BEGIN}\n{markdown}\n{END}{after}"))?;
     Ok(fs_err::write(PLOT, plot::svg(results))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_one_order_whichever_run_brought_them() {
+        let none = BTreeMap::from([("piano", vec![Measures::default()])]);
+        let brought = [
+            "transkun",
+            "new",
+            "harmonica:large",
+            "harmonica:small",
+            "peaks",
+        ];
+        let mut results: Vec<Result> = brought
+            .iter()
+            .map(|model| Result::new(model, &none, 1.0, 1))
+            .collect();
+        sort(&mut results);
+        let sorted: Vec<&str> = results.iter().map(|result| result.model.as_str()).collect();
+        assert_eq!(
+            sorted,
+            [
+                "peaks",
+                "harmonica:small",
+                "harmonica:large",
+                "transkun",
+                "new"
+            ]
+        );
+    }
 }

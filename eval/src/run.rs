@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             args.seed,
         ));
     }
+    report::sort(&mut results);
     // For scripts/eval/crosscheck.py, which counts them with the published package.
     fs_err::write(args.folder.join("pairs.json"), serde_json::to_vec(&pairs)?)?;
     report::keep(&store, &corpus, &results)?;

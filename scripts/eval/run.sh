@@ -49,5 +49,6 @@ environment() {
 install_synthesiser
 python=$(environment)
 case ${MODELS-harmonica} in *harmonica*) target/release/wtt models pull harmonica ;; esac
+case ${MODELS-} in *transkun*) target/release/wtt models pull transkun ;; esac
 target/release/eval "$@"
 "$python" scripts/eval/crosscheck.py target/eval/pairs.json
