@@ -164,6 +164,8 @@ impl Network for Mt3 {
     type Segment = Passage;
     type Output = Spoken;
 
+    const GROUP: usize = 8;
+
     fn rows(&self) -> usize {
         self.plan.rows
     }
