@@ -91,6 +91,17 @@ pub fn free_memory(device: tch::Device) -> Option<u64> {
     }
 }
 
+/// Waits until the device has done all that it was told; a CPU always has.
+pub fn synchronise(device: tch::Device) -> Result<(), Error> {
+    if let tch::Device::Cuda(index) = device {
+        crate::guard::guarded(|| {
+            tch::Cuda::synchronize(i64::try_from(index).unwrap_or(0));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// Gives what libtorch holds on a GPU without using it back, so that other shapes fit.
 pub fn empty_cache(device: tch::Device) {
     if matches!(device, tch::Device::Cuda(_)) && !shim::empty_cache() {

@@ -18,6 +18,7 @@ pub mod network;
 pub mod precision;
 pub mod registry;
 mod shim;
+pub mod stages;
 pub mod transkun;
 
 pub use cpu::peak::multiply_adds_a_second;

@@ -11,6 +11,7 @@ use super::maps::WindowMaps;
 use crate::Error;
 use crate::registry::tensors::tensor;
 use crate::shim::Autocast;
+use crate::stages::mark;
 
 struct Convolution {
     weight: Tensor,
@@ -88,24 +89,29 @@ impl OnDevice {
             let _exact = Autocast::suspended(self.contour.bias.device());
             self.front_end.forward(windows)?
         };
+        mark("constant-Q transform");
         let stacked = stack_harmonics(&spectrum)?;
         let contour = self
             .contour
             .forward(&self.contour_hidden.forward(&stacked)?.f_relu()?)?
             .f_sigmoid()?;
+        mark("harmonics and contour");
         let note = self
             .note
             .forward(&self.note_hidden.forward(&contour)?.f_relu()?)?
             .f_sigmoid()?;
+        mark("notes");
         let onset_hidden = self.onset_hidden.forward(&stacked)?.f_relu()?;
         let onset = self
             .onset
             .forward(&Tensor::f_cat(&[&note, &onset_hidden], 1)?)?
             .f_sigmoid()?;
+        mark("onsets");
         let notes = kept(&note, batch * KEPT * PITCHES)?;
         let onsets = kept(&onset, batch * KEPT * PITCHES)?;
         let contours = kept(&contour, batch * KEPT * CONTOURS)?;
         let spreads = to_host(&spread, batch)?;
+        mark("maps to the host");
         let row = |index: usize| {
             let pitches = index * KEPT * PITCHES..(index + 1) * KEPT * PITCHES;
             let contour = &contours[index * KEPT * CONTOURS..(index + 1) * KEPT * CONTOURS];
@@ -124,7 +130,9 @@ impl OnDevice {
                 song_samples: None,
             }
         };
-        Ok((0..batch).map(row).collect())
+        let maps = (0..batch).map(row).collect();
+        mark("bends, on the host");
+        Ok(maps)
     }
 }
 

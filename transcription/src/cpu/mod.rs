@@ -1,17 +1,19 @@
 //! Kernels of our own for networks on the CPU: vectors of float32 (`lanes`), sums of weighted rows (`rows`), convolutions made of them
-//! (`convolution`), a Fourier transform of many columns at once (`fourier`) and elementwise functions (`functions`). They work on plain
-//! slices. `peak` measures what the processor could do at most.
+//! (`convolution`), products of rows and packed matrices (`product`), a Fourier transform of many columns at once (`fourier`) and elementwise
+//! functions (`functions`). They work on plain slices. `crew` is threads that share work; `peak` measures what the processor could do at most.
 //!
-//! They know no network, no `tch` and, but for `peak`, no threads: a caller runs one piece of work on one thread, and what else runs beside it
+//! They know no network, no `tch` and, but for `crew` and `peak`, no threads: a caller runs one piece of work on one thread, and what else runs beside it
 //! changes no bit of the result.
 
 pub(crate) mod aligned;
 pub(crate) mod convolution;
+pub(crate) mod crew;
 pub(crate) mod fourier;
 pub(crate) mod functions;
 mod isa;
 mod lanes;
 pub(crate) mod peak;
+pub(crate) mod product;
 pub(crate) mod rows;
 
 pub use isa::Isa;

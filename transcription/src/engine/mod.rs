@@ -71,7 +71,7 @@ impl EngineConfig {
     }
 
     /// Segments a batch: a few fill a CPU's threads and stay in its caches, a GPU is bound by launches.
-    fn batch_rows(&self) -> usize {
+    pub fn batch_rows(&self) -> usize {
         match self.device {
             DeviceChoice::Cpu => 8,
             DeviceChoice::Cuda(_) => 64,
@@ -79,7 +79,7 @@ impl EngineConfig {
     }
 
     /// Segments of Transkun a batch: one alone fills a CPU, sixteen seconds at a time.
-    fn transkun_rows(&self) -> usize {
+    pub fn transkun_rows(&self) -> usize {
         match self.device {
             DeviceChoice::Cpu => 1,
             DeviceChoice::Cuda(_) => 8,

@@ -9,6 +9,7 @@ use super::events::end_token;
 use super::model::Model;
 use super::segments::Passage;
 use crate::Error;
+use crate::stages::mark;
 
 /// Segments that are listened to at once.
 const LISTEN_ON_CPU: usize = 8;
@@ -16,6 +17,24 @@ const LISTEN_ON_GPU: usize = 64;
 /// Steps between two looks at what was said: a GPU would wait for the host.
 const STEPS_ON_CPU: usize = 1;
 const STEPS_ON_GPU: usize = 8;
+
+/// While it lives, libtorch works on this thread alone. What is left to it in a step is small, and its helpers would go on spinning where
+/// ours are to work.
+struct OneThread(i32);
+
+impl OneThread {
+    fn new() -> Self {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(1);
+        OneThread(before)
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.0);
+    }
+}
 
 /// How a batch is run.
 #[derive(Debug, Clone, Copy)]
@@ -293,6 +312,7 @@ impl<T> Batch<T> {
         let mut on_device = column(|row| row.at as i64)?;
         let mut positions: Vec<usize> = self.rows.iter().map(|row| row.at).collect();
         let mut all = Vec::with_capacity(steps);
+        let _quiet = (model.device == Device::Cpu && !self.plan.libtorch).then(OneThread::new);
         for _ in 0..steps {
             before()?;
             let step = Step {
@@ -315,6 +335,7 @@ impl<T> Batch<T> {
             .f_to_device(Device::Cpu)?
             .f_to_kind(Kind::Int64)?
             .f_copy_data(&mut host, steps * count)?;
+        mark("decoder: choice");
         Ok(host.chunks_exact(count).map(<[i64]>::to_vec).collect())
     }
 

@@ -6,6 +6,7 @@ use super::config::{FLOOR, HOP, Profile, WINDOW};
 use super::mel;
 use super::segments::Passage;
 use crate::Error;
+use crate::stages::mark;
 
 pub struct FrontEnd {
     profile: Profile,
@@ -63,6 +64,7 @@ impl FrontEnd {
                 let _ = row.f_narrow(0, there, all - there)?.f_zero_()?;
             }
         }
+        mark("front end");
         Ok(logarithms)
     }
 }

@@ -10,10 +10,12 @@
 pub mod batch;
 mod cache;
 pub mod config;
+mod cost;
 pub mod events;
 mod file;
 pub mod front_end;
 pub mod instruments;
+mod linear;
 pub mod mel;
 pub mod model;
 mod network;

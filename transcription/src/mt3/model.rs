@@ -6,31 +6,33 @@ use tch::{Device, Kind, Tensor};
 use super::cache::{Cache, Step};
 use super::config::{Profile, Shape};
 use super::front_end::FrontEnd;
+use super::linear::Linear;
 use super::weights::Weights;
 use crate::Error;
+use crate::stages::mark;
 
 const EPSILON: f64 = 1e-6;
 
 struct Attention {
     /// Queries, keys, values, one under the other.
-    into: Tensor,
-    out: Tensor,
+    into: Linear,
+    out: Linear,
 }
 
 struct Mlp {
     /// What goes through the GELU, then what it opens and closes.
-    into: Tensor,
-    out: Tensor,
+    into: Linear,
+    out: Linear,
     width: i64,
     gelu: &'static str,
 }
 
 impl Mlp {
     fn forward(&self, xs: &Tensor) -> Result<Tensor, Error> {
-        let both = linear(xs, &self.into)?;
+        let both = self.into.forward(xs)?;
         let gate = both.f_narrow(-1, 0, self.width)?.f_gelu(self.gelu)?;
         let hidden = gate.f_mul(&both.f_narrow(-1, self.width, self.width)?)?;
-        linear(&hidden, &self.out)
+        self.out.forward(&hidden)
     }
 }
 
@@ -43,10 +45,10 @@ struct EncoderLayer {
 struct DecoderLayer {
     norms: [Tensor; 3],
     attention: Attention,
-    sound_queries: Tensor,
+    sound_queries: Linear,
     /// Keys, then values.
-    sound: Tensor,
-    sound_out: Tensor,
+    sound: Linear,
+    sound_out: Linear,
     mlp: Mlp,
 }
 
@@ -56,7 +58,7 @@ pub struct Model {
     pub profile: Profile,
     pub device: Device,
     front_end: FrontEnd,
-    input: Tensor,
+    input: Linear,
     encoder_positions: Tensor,
     encoder: Vec<EncoderLayer>,
     encoder_norm: Tensor,
@@ -64,27 +66,34 @@ pub struct Model {
     decoder_positions: Tensor,
     decoder: Vec<DecoderLayer>,
     decoder_norm: Tensor,
-    output: Tensor,
+    output: Linear,
 }
 
 impl Model {
-    pub fn new(weights: &Weights, profile: Profile, device: Device) -> Result<Self, Error> {
+    /// `threads`: of our own products, on the CPU; none for libtorch's.
+    pub fn new(
+        weights: &Weights,
+        profile: Profile,
+        device: Device,
+        threads: Option<usize>,
+    ) -> Result<Self, Error> {
         let shape = weights.shape;
         let get = |name: String| weights.tensor(&format!("{name}.weight"), device);
-        let stacked = |names: [String; 3], count: usize| -> Result<Tensor, Error> {
+        let matrix = |name: String| Linear::new(get(name)?, threads);
+        let stacked = |names: [String; 3], count: usize| -> Result<Linear, Error> {
             let parts = names
                 .into_iter()
                 .take(count)
                 .map(get)
                 .collect::<Result<Vec<_>, _>>()?;
-            Ok(Tensor::f_cat(&parts, 0)?)
+            Linear::new(Tensor::f_cat(&parts, 0)?, threads)
         };
         let projections =
             |name: &str, parts: [&str; 3]| parts.map(|part| format!("{name}.{part}_proj"));
         let attention = |name: &str| -> Result<Attention, Error> {
             Ok(Attention {
                 into: stacked(projections(name, ["q", "k", "v"]), 3)?,
-                out: get(format!("{name}.out_proj"))?,
+                out: matrix(format!("{name}.out_proj"))?,
             })
         };
         let mlp = |name: &str| -> Result<Mlp, Error> {
@@ -95,7 +104,7 @@ impl Model {
             ];
             Ok(Mlp {
                 into: stacked(wi, 2)?,
-                out: get(format!("{name}.mlp.wo"))?,
+                out: matrix(format!("{name}.mlp.wo"))?,
                 width: shape.mlp_width as i64,
                 gelu: match profile {
                     Profile::Seed => "none",
@@ -124,9 +133,9 @@ impl Model {
                         get(format!("{name}.norm3"))?,
                     ],
                     attention: attention(&format!("{name}.self_attn"))?,
-                    sound_queries: get(format!("{sound}.q_proj"))?,
+                    sound_queries: matrix(format!("{sound}.q_proj"))?,
                     sound: stacked(projections(&sound, ["k", "v", ""]), 2)?,
-                    sound_out: get(format!("{sound}.out_proj"))?,
+                    sound_out: matrix(format!("{sound}.out_proj"))?,
                     mlp: mlp(&name)?,
                 })
             })
@@ -136,7 +145,7 @@ impl Model {
             profile,
             device,
             front_end: FrontEnd::new(profile, device)?,
-            input: get("encoder.input_projection".into())?,
+            input: matrix("encoder.input_projection".into())?,
             encoder_positions: positions(profile, shape.frames, shape.width, device)?,
             encoder,
             encoder_norm: get("encoder.final_norm".into())?,
@@ -144,7 +153,7 @@ impl Model {
             decoder_positions: positions(profile, shape.positions, shape.width, device)?,
             decoder,
             decoder_norm: get("decoder.final_norm".into())?,
-            output: get("decoder.output_projection".into())?,
+            output: matrix("decoder.output_projection".into())?,
         })
     }
 
@@ -161,9 +170,12 @@ impl Model {
             });
         };
         let (heads, width) = (self.shape.heads as i64, self.shape.head_width as i64);
-        let mut xs = linear(frames, &self.input)?.f_add(&self.encoder_positions)?;
+        let mut xs = self.input.forward(frames)?.f_add(&self.encoder_positions)?;
         for layer in &self.encoder {
-            let parts = linear(&self.norm(&xs, &layer.norms[0])?, &layer.attention.into)?
+            let parts = layer
+                .attention
+                .into
+                .forward(&self.norm(&xs, &layer.norms[0])?)?
                 .f_view([rows, count, 3, heads, width])?
                 .f_permute([2, 0, 3, 1, 4])?;
             let scores = parts
@@ -174,17 +186,20 @@ impl Model {
                 .f_matmul(&parts.f_get(2)?)?
                 .f_transpose(1, 2)?
                 .f_reshape([rows, count, heads * width])?;
-            xs = xs.f_add(&linear(&mixed, &layer.attention.out)?)?;
+            xs = xs.f_add(&layer.attention.out.forward(&mixed)?)?;
             xs = xs.f_add(&layer.mlp.forward(&self.norm(&xs, &layer.norms[1])?)?)?;
         }
-        self.norm(&xs, &self.encoder_norm)
+        let xs = self.norm(&xs, &self.encoder_norm)?;
+        mark("encoder");
+        Ok(xs)
     }
 
     /// What every layer of the decoder will look at of new rows: `[rows, frames, width]` into the cache.
     pub fn listen(&self, cache: &mut Cache, slots: &[usize], sound: &Tensor) -> Result<(), Error> {
         for (index, layer) in self.decoder.iter().enumerate() {
-            cache.put_sound(index, slots, &linear(sound, &layer.sound)?)?;
+            cache.put_sound(index, slots, &layer.sound.forward(sound)?)?;
         }
+        mark("keys and values of the sound");
         Ok(())
     }
 
@@ -200,24 +215,33 @@ impl Model {
             .f_index_select(0, tokens)?
             .f_add(&self.decoder_positions.f_index_select(0, step.on_device)?)?;
         for (index, layer) in self.decoder.iter().enumerate() {
-            let new = linear(&self.norm(&xs, &layer.norms[0])?, &layer.attention.into)?;
+            let new = layer
+                .attention
+                .into
+                .forward(&self.norm(&xs, &layer.norms[0])?)?;
+            mark("decoder: projections");
             let mixed = cache.attend_self(index, &new, step)?;
-            xs = xs.f_add(&linear(&mixed, &layer.attention.out)?)?;
-            let queries = linear(&self.norm(&xs, &layer.norms[1])?, &layer.sound_queries)?;
+            mark("decoder: attention to tokens");
+            xs = xs.f_add(&layer.attention.out.forward(&mixed)?)?;
+            let queries = layer
+                .sound_queries
+                .forward(&self.norm(&xs, &layer.norms[1])?)?;
+            mark("decoder: projections");
             let mixed = cache.attend_sound(index, &queries)?;
-            xs = xs.f_add(&linear(&mixed, &layer.sound_out)?)?;
+            mark("decoder: attention to the sound");
+            xs = xs.f_add(&layer.sound_out.forward(&mixed)?)?;
+            mark("decoder: projections");
             xs = xs.f_add(&layer.mlp.forward(&self.norm(&xs, &layer.norms[2])?)?)?;
+            mark("decoder: gated layers");
         }
-        linear(&self.norm(&xs, &self.decoder_norm)?, &self.output)
+        let scores = self.output.forward(&self.norm(&xs, &self.decoder_norm)?)?;
+        mark("decoder: scores");
+        Ok(scores)
     }
 
     fn norm(&self, xs: &Tensor, scale: &Tensor) -> Result<Tensor, Error> {
         Ok(xs.f_rms_norm([self.shape.width as i64], Some(scale), EPSILON)?)
     }
-}
-
-fn linear(xs: &Tensor, weight: &Tensor) -> Result<Tensor, Error> {
-    Ok(xs.f_linear(weight, None::<Tensor>)?)
 }
 
 /// `[count, width]`: sines of all waves, then their cosines. `seed` computes in float32, as its library does.

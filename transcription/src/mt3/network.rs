@@ -48,7 +48,9 @@ pub struct Mt3 {
 
 impl Mt3 {
     pub fn new(weights: &Weights, setup: Setup) -> Result<Self, Error> {
-        let model = Model::new(weights, setup.profile, setup.device)?;
+        let own = setup.device == Device::Cpu && !setup.libtorch;
+        let threads = own.then_some(setup.threads.max(1));
+        let model = Model::new(weights, setup.profile, setup.device, threads)?;
         let most = setup.rows.unwrap_or(match setup.device {
             Device::Cpu => ROWS_ON_CPU,
             _ => ROWS_ON_GPU,

@@ -6,6 +6,7 @@
 
 mod attributes;
 pub mod config;
+mod cost;
 mod cpu;
 mod network;
 pub mod reference;

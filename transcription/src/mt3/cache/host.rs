@@ -201,7 +201,7 @@ impl HostCache {
 }
 
 /// A tensor's numbers where they lie.
-fn numbers(tensor: &Tensor) -> Result<&[f32], Error> {
+pub(in crate::mt3) fn numbers(tensor: &Tensor) -> Result<&[f32], Error> {
     let readable = tensor.device() == tch::Device::Cpu
         && tensor.kind() == tch::Kind::Float
         && tensor.is_contiguous();

@@ -11,6 +11,7 @@ use super::config::Shape;
 use crate::Error;
 use device::DeviceCache;
 use host::HostCache;
+pub(super) use host::numbers;
 
 /// Where each row of a step stands.
 pub struct Step<'a> {

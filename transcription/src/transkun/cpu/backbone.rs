@@ -1,9 +1,9 @@
 //! From the six pictures to what the transformer says of each symbol.
 
-use super::crew::Crew;
 use super::image::{Convolution, Image, Norm, layer};
 use super::transformer::{Block, Desk};
 use crate::cpu::Isa;
+use crate::cpu::crew::Crew;
 use crate::transkun::config::{MELS, SYMBOLS, Shape, VIEWS};
 
 /// Zeros before the picture's first row and column, which the network adds to make its sizes even.
@@ -235,24 +235,5 @@ impl Backbone {
                 desk.memory = memory;
             },
         );
-    }
-
-    /// Adds up to the products that one segment takes: multiply-adds.
-    pub(super) fn products(&self) -> usize {
-        let (width, rows, columns) = (self.shape.width(), self.shape.rows(), self.shape.columns());
-        let base = self.shape.base;
-        let [_, once, twice, thrice] = self.shape.pictures();
-        let area = |(rows, columns): (usize, usize)| rows * columns;
-        let convolutions = self.shape.frames() * MELS * 9 * VIEWS * base
-            + area(once) * 9 * base * 2 * base
-            + area(twice) * 9 * 2 * base * width
-            + area(thrice) * 9 * width * width * 2;
-        // Keys and values of what is seen; queries, the way out and the inner network of what asks; scores and sums.
-        let block = |seen: usize, asked: usize| {
-            2 * seen * width * width + asked * (2 + 8) * width * width + 2 * seen * asked * width
-        };
-        let whole = rows * block(columns, columns) + columns * block(rows, rows);
-        let last = (rows - 1) * block(columns, SYMBOLS) + SYMBOLS * block(rows, rows - 1);
-        convolutions + (self.layers.len() - 1) * whole + last
     }
 }

@@ -5,8 +5,8 @@
 
 use std::f64::consts::TAU;
 
-use super::crew::Crew;
 use super::image::Image;
+use crate::cpu::crew::Crew;
 use crate::cpu::{Isa, Lanes, Work};
 use crate::transkun::config::{BINS, HOP, MELS, Shape, VIEWS, WINDOW};
 use crate::transkun::segments::Segment;

@@ -1,10 +1,10 @@
 //! Pictures with a border of zeros, and the convolutions between them: a pixel's channels lie side by side, so that three neighbouring
 //! pixels are one run of numbers, and a convolution is a product of rows.
 
-use super::crew::Crew;
 use super::functions::scale_shift;
-use super::product::{Finish, PANEL, Packed, Rows, product};
 use crate::cpu::Isa;
+use crate::cpu::crew::Crew;
+use crate::cpu::product::{Finish, PANEL, Packed, Rows, product};
 use crate::transkun::config::GROUPS;
 
 /// `[row][column][channel]`, one row and one column of zeros around.

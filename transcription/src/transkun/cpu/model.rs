@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::backbone::{Backbone, Room};
-use super::crew::Crew;
 use super::front_end::FrontEnd;
 use super::functions::gelu;
-use super::product::{Finish, PANEL, Packed, Rows, product};
 use super::scores::{Desk, Scorer};
 use crate::cpu::Isa;
+use crate::cpu::crew::Crew;
+use crate::cpu::product::{Finish, PANEL, Packed, Rows, product};
 use crate::transkun::attributes::{Attributes, Candidates, TIMES, Track};
 use crate::transkun::config::{PATCH, SYMBOLS, Shape};
 use crate::transkun::segments::Segment;
@@ -112,9 +112,7 @@ impl Model {
 
     /// Multiply-adds of a segment's transformer, convolutions and scores, as they are done here.
     pub fn products(&self) -> usize {
-        let (width, frames) = (self.shape.width(), self.shape.frames());
-        let projections = (self.shape.rows() - 1) * PATCH * width * (2 * width + 1);
-        self.backbone.products() + SYMBOLS * (projections + frames * frames / 2 * width)
+        self.shape.products()
     }
 
     fn symbol_size(&self) -> usize {

@@ -3,8 +3,8 @@
 //! A frame is one of eight in its row of the transformer: its numbers are a product of the row's with one of eight matrices. Where only
 //! scores are wanted, those matrices are multiplied with the scorer's own beforehand.
 
-use super::product::{Finish, PANEL, Packed, Rows, product};
 use crate::cpu::Isa;
+use crate::cpu::product::{Finish, PANEL, Packed, Rows, product};
 use crate::transkun::config::{PATCH, Shape};
 use crate::transkun::semi_crf::{Scored, best_of};
 

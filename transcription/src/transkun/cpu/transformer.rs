@@ -1,7 +1,7 @@
 //! A layer of the transformer along one axis: attention from some places to all of them, and the network behind it.
 
 use super::functions::{gelu, inverse_size, soften};
-use super::product::{Finish, PANEL, Packed, Rows, product};
+use crate::cpu::product::{Finish, PANEL, Packed, Rows, product};
 use crate::cpu::{Isa, Lanes, Work};
 use crate::transkun::config::HEAD;
 

@@ -11,6 +11,7 @@ use super::attributes::Candidates;
 use super::config::{GROUPS, HEAD, HOP, PATCH, SYMBOLS, Shape, VIEWS, WINDOW};
 use super::segments::Segment;
 use crate::Error;
+use crate::stages::mark;
 pub(super) use tables::tables;
 use tables::{getter, places, windows_of};
 
@@ -148,6 +149,7 @@ impl Reference {
             .map(|segment| self.features(segment))
             .collect::<Result<Vec<_>, _>>()?;
         let features = Tensor::f_stack(&features, 0)?;
+        mark("front end");
         let mut keep = |name: &'static str, x: &Tensor| {
             if let Some(stages) = &mut stages {
                 stages.push((name, x.shallow_clone()));
@@ -155,11 +157,15 @@ impl Reference {
         };
         keep("features", &features.f_permute([0, 2, 3, 1])?);
         let sound = self.convolve(&features, &mut keep)?;
+        mark("convolutions");
         let context = self.transform(&sound, &mut keep)?;
+        mark("transformer");
         drop((features, sound));
         keep("context", &context);
         let mut found = self.decode(&context)?;
+        mark("scores and paths");
         self.attribute(&context, &mut found)?;
+        mark("heads");
         for (candidates, segment) in found.iter_mut().zip(segments) {
             candidates.silent = segment.is_silent();
         }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many threads work.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Crew(pub(super) usize);
+pub(crate) struct Crew(pub(crate) usize);
 
 impl Crew {
     /// Does `work` for each of the pieces, in any order; each thread has a desk of its own.
-    pub(super) fn share<T: Send, D>(
+    pub(crate) fn share<T: Send, D>(
         self,
         pieces: impl IntoIterator<Item = T>,
         desk: impl Fn() -> D + Sync,
