@@ -117,6 +117,9 @@ bench-queue: setup ## the queue beside asynq, BullMQ and RQ, its cost at depth, 
 	@scripts/bench/peers.sh | target/release/bench-queue
 
 bench-api: setup ## the API under 32 uploads of 100 MB and 1,000 event streams (a minute, 4 GB of disk)
+bench-operator: build ## the operator before a real API server and controllers, pods played: latency, 1,000 workers taken away, 10,000 jobs, failover (15 minutes and the binaries; root; ARGS=--short: 4)
+	@scripts/bench/operator.sh $(ARGS)
+
 	@cargo build --release $(LOCKED) -p bench -p api
 	@target/release/bench-api
 

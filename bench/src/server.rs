@@ -80,9 +80,18 @@ pub fn used_memory_bytes(socket: &Path) -> Result<u64> {
 
 /// Takes every channel from every client: no subscription and no message from now on.
 pub fn forbid_channels(socket: &Path) -> Result<()> {
-    match ask(socket, "ACL SETUSER default resetchannels")?.as_str() {
+    set_channels(socket, "resetchannels")
+}
+
+/// Gives them back.
+pub fn allow_channels(socket: &Path) -> Result<()> {
+    set_channels(socket, "allchannels")
+}
+
+fn set_channels(socket: &Path, rule: &str) -> Result<()> {
+    match ask(socket, &format!("ACL SETUSER default {rule}"))?.as_str() {
         "OK" => Ok(()),
-        other => bail!("the server refused to take the channels away: {other}"),
+        other => bail!("the server refused the rule {rule}: {other}"),
     }
 }
 

@@ -104,12 +104,17 @@ EOT
   cache 5
 }
 EOT
-    # Who asked for what: the audit of the operator's rights reads it.
+    # Who asked for what: the audit of the operator's rights reads it, and benchmarks count writes by it.
     cat >"$state/audit-policy.yaml" <<EOT
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+  # Which pods went, and when: benchmarks hold it against what those pods did.
+  - level: Metadata
+    users: ["system:serviceaccount:kube-system:replicaset-controller"]
+    verbs: [delete]
+    resources: [{group: "", resources: [pods]}]
   - level: None
     userGroups: [system:nodes, system:masters]
   - level: None

@@ -44,7 +44,7 @@ start_apiserver() {
         --client-ca-file "$state/pki/ca.crt" --token-auth-file "$state/pki/tokens.csv" --authorization-mode Node,RBAC \
         --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$state/pki/sa.key" \
         --service-account-signing-key-file "$state/pki/sa.key" --allow-privileged=true --kubelet-preferred-address-types=InternalIP \
-        --audit-policy-file "$state/audit-policy.yaml" --audit-log-path "$state/log/audit.json"
+        --audit-policy-file "$state/audit-policy.yaml" --audit-log-path "$state/log/audit.json" --audit-log-maxsize 1000
 }
 
 # A pair of interfaces joins the machine and the node; pods and services are reached through two routes.

@@ -51,7 +51,7 @@ start_apiserver
 wait_for 180 "the API server" "$bin/kubectl" get --raw /readyz
 start controllers "$bin/kube-controller-manager" --kubeconfig "$state/controllers.kubeconfig" --service-account-private-key-file "$state/pki/sa.key" \
     --root-ca-file "$state/pki/ca.crt" --use-service-account-credentials --cluster-cidr "$pod_net" --service-cluster-ip-range "$service_net" \
-    --bind-address 127.0.0.1 --leader-elect=false
+    --bind-address 127.0.0.1 --leader-elect=false --kube-api-qps 100 --kube-api-burst 200
 start scheduler "$bin/kube-scheduler" --kubeconfig "$state/scheduler.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false
 if [ -n "$only_control" ]; then
     wait_for 60 "the default service account" "$bin/kubectl" get serviceaccount default

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use crds::TranscriptionJobStatus;
+use crds::{TranscriptionJobStatus, is_true};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::words::RUNNING;
 use crate::ledger::Item;
 
 /// What Redis says of an unfinished one.
@@ -23,11 +24,29 @@ pub struct Live {
     pub done_at: Option<Time>,
 }
 
+impl Live {
+    /// What a status shows: whoever has just begun to lead goes on from there, or it would take back what Redis is about to
+    /// tell it, and write twice for nothing.
+    fn shown(status: &TranscriptionJobStatus) -> Self {
+        Live {
+            running: is_true(&status.conditions, RUNNING),
+            worker: status.worker.clone(),
+            attempt: status.attempts,
+            started_at_ms: None,
+            percent: status.progress_percent,
+            position: status.queue_position,
+            done_at: status.estimated_completion_time.clone(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// As the API had it last.
     pub item: Option<Item>,
     pub live: Live,
+    /// A pass was over it in this process: `live` goes on from what its status showed then.
+    pub begun: bool,
     /// The status as this process wrote it; the mirror may be older.
     pub written: Option<TranscriptionJobStatus>,
     /// When its next unimportant write may be.
@@ -46,6 +65,21 @@ impl Register {
             .lock()
             .entry(uid.to_owned())
             .or_insert_with(|| (key.to_owned(), Known::default()));
+    }
+
+    /// At the beginning of a pass over an unfinished job: what is known of it.
+    pub fn begin(&self, uid: &str, key: &str, base: &TranscriptionJobStatus) -> Known {
+        self.meet(uid, key);
+        let begin = |known: &mut Known| {
+            if !known.begun {
+                known.begun = true;
+                known.live = Live::shown(base);
+            }
+            known.clone()
+        };
+        self.change(uid, begin)
+            .map(|(_, known)| known)
+            .unwrap_or_default()
     }
 
     pub fn forget(&self, uid: &str) -> Option<Known> {
@@ -86,11 +120,12 @@ impl Register {
         news.then_some(key)
     }
 
-    /// (uid, what the API has) of all that are known to it and not finished.
+    /// (uid, what the API has) of all that are known to it and not finished, once a pass was over them.
     pub fn unfinished(&self) -> Vec<(String, Item)> {
         self.jobs
             .lock()
             .iter()
+            .filter(|(_, (_, known))| known.begun)
             .filter_map(|(uid, (_, known))| {
                 let item = known.item.as_ref().filter(|item| !item.state.is_final())?;
                 Some((uid.clone(), item.clone()))

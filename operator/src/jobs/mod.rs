@@ -127,7 +127,7 @@ impl Jobs {
             }
             return self.expire(&job, &base).await;
         }
-        self.register.meet(&uid, key);
+        let known = self.register.begin(&uid, key, &base);
         // validate, build (no client)
         let valid = validate(&job);
         let deed = match &valid {
