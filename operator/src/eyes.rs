@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use metrics::{gauge, histogram};
 use parking_lot::Mutex;
 use queue::{Event, Interest, Observation, Queue, QueueName};
@@ -20,6 +20,10 @@ pub const TICK: Duration = Duration::from_secs(1);
 const BOUND: Duration = Duration::from_secs(1);
 /// Hints come in swarms; one look serves them all.
 const GATHER: Duration = Duration::from_millis(20);
+/// Where they never end, looks for their sake are not closer than this, or Redis would do little else.
+const APART: Duration = Duration::from_millis(50);
+/// Questions at once: one that hangs must not make the others old, and all at once would stand in the way of what is done.
+const AT_ONCE: usize = 4;
 
 /// The last look at one queue.
 #[derive(Clone, Debug)]
@@ -102,13 +106,17 @@ impl Eyes {
     pub async fn watch(&self, pulse: &Pulse, mut told: impl FnMut()) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hinted = Instant::now();
         loop {
             tokio::select! {
                 due = tick.tick() => {
                     let late = Instant::now().saturating_duration_since(due);
                     histogram!(names::TICK_LATENESS_SECONDS).record(late.as_secs_f64());
                 }
-                () = self.hint.notified() => tokio::time::sleep(GATHER).await,
+                () = self.hint.notified() => {
+                    tokio::time::sleep_until((Instant::now() + GATHER).max(hinted + APART)).await;
+                    hinted = Instant::now();
+                }
             }
             self.look().await;
             pulse.beat("eyes");
@@ -119,9 +127,12 @@ impl Eyes {
     async fn look(&self) {
         let queues: BTreeSet<QueueName> = self.wanted.lock().values().cloned().collect();
         self.looks.lock().retain(|queue, _| queues.contains(queue));
-        // All at once: a Redis that hangs costs a second, not a second for each queue.
-        let looks = queues.iter().map(|queue| self.look_at(queue));
-        let all_well = join_all(looks).await.into_iter().all(|well| well);
+        let looks: Vec<_> = queues.iter().map(|queue| self.look_at(queue)).collect();
+        let looked: Vec<bool> = stream::iter(looks)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let all_well = looked.into_iter().all(|well| well);
         if all_well {
             let now = std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
