@@ -56,11 +56,7 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    pub(crate) async fn of(
-        wtt: &Path,
-        model: &str,
-        recording: &[u8],
-    ) -> anyhow::Result<Reference> {
+    pub(crate) async fn of(wtt: &Path, model: &str, recording: &[u8]) -> anyhow::Result<Reference> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("recording.wav");
         fs_err::write(&file, recording)?;
