@@ -2,11 +2,12 @@
 
 Sides take turns, round by round, on the same recording and with the same number of threads, and must count the same notes and pedals, else the run is
 void. How much of the processor each uses is told in multiply-adds beside a matrix product (torch's) and beside multiply-adds on registers alone, both
-measured between the rounds. Settings come from the environment: THREADS (all cores), ROUNDS (5), SECONDS (40), WTT (target/release/wtt).
+measured between the rounds. Settings come from the environment: THREADS (all cores), ROUNDS (5), LENGTH (40 seconds), WTT (target/release/wtt).
 
 usage: beside_transkun.py [FILE]
 """
 
+import importlib.util
 import os
 import pathlib
 import sys
@@ -15,11 +16,14 @@ import tempfile
 import models
 from beside_harmonica import Product
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "parity" / "transkun"))
-import make_recordings  # noqa: E402
+# There is another module of this name, which is loaded already.
+_file = pathlib.Path(__file__).resolve().parent.parent / "parity" / "transkun" / "make_recordings.py"
+_spec = importlib.util.spec_from_file_location("piano_recordings", _file)
+make_recordings = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(make_recordings)
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-SECONDS = float(os.environ.get("SECONDS", "40"))
+LENGTH = float(os.environ.get("LENGTH", "40"))
 STAGES = ("decode", "network", "notes", "whole")
 # Multiply-adds of a segment as the network is written, from the layers' shapes (thousands of millions): front end and heads not counted.
 WRITTEN = 176.7
@@ -27,8 +31,8 @@ WRITTEN = 176.7
 
 def recording(folder):
     piece = make_recordings.Piece(models.SEED)
-    make_recordings.broken_chords(piece, 0.3, SECONDS / 2)
-    make_recordings.runs(piece, 0.3 + SECONDS / 2, SECONDS / 2 - 2)
+    make_recordings.broken_chords(piece, 0.3, LENGTH / 2)
+    make_recordings.runs(piece, 0.3 + LENGTH / 2, LENGTH / 2 - 2)
     return make_recordings.render(piece, folder / "piano.wav", "fluid", 44100)
 
 
