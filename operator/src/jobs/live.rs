@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// Places are looked up less often than progress.
 const PLACES_EVERY: u32 = 5;
 const MOST_PLACES: usize = 1000;
+/// How long a status waits for what it shows of Redis.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Jobs {
     /// Follows running tasks in Redis for ever: one batched question a second, for those that run.
@@ -108,6 +110,18 @@ impl Jobs {
             }
         }
         Ok(())
+    }
+
+    /// The worker of a task that began and ended between two looks: Redis remembers it for a day. For display only, so whatever
+    /// goes wrong is no answer.
+    pub(super) async fn had_last(&self, uid: &str) -> Option<String> {
+        let id = TaskId::parse(uid).ok()?;
+        let ask = async {
+            let redis = self.eyes.redis.queue().await?;
+            redis.snapshots(&[id]).await
+        };
+        let answer = tokio::time::timeout(PATIENCE, ask).await.ok()?;
+        answer.ok()?.into_iter().flatten().next()?.last_worker
     }
 
     fn count_states(&self, round: u32) {

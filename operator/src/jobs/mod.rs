@@ -28,7 +28,7 @@ pub use words::{is_finished, reason, state};
 
 use crate::cluster::{CallError, Leadership, Mirror, Notices, key_of};
 use crate::eyes::Eyes;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Item, Ledger, LedgerError};
 use crate::pace::Pace;
 use crate::telemetry::names;
 use crate::work::{Next, Work};
@@ -143,11 +143,16 @@ impl Jobs {
             (_, failure) => (None, failure),
         };
         let trouble = failure.as_ref().map(ToString::to_string);
+        let mut live = known.live.clone();
+        let ended = |item: &Item| item.state.is_final() && item.attempt.unwrap_or(0) > 0;
+        if live.worker.is_none() && applied.item.as_ref().is_some_and(ended) {
+            live.worker = self.had_last(&uid).await;
+        }
         let new = status(&View {
             job: &job,
             base: &base,
             item: applied.item.as_ref(),
-            live: &known.live,
+            live: &live,
             refused: refused.as_ref(),
             trouble: trouble.as_deref(),
             has_pool: self.has_pool(applied.item.as_ref().and_then(|item| item.queue.as_deref())),
