@@ -17,7 +17,7 @@ NAME ?= dev
 LENGTHS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-basic-pitch bench-harmonica bench-transkun bench-api bench-fair bench-precision eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full recordings clean model fuzz sim
+.PHONY: help setup setup-cuda build models demo test lint fmt advisories chaos chaos-short soak parity bench bench-queue bench-models bench-basic-pitch bench-harmonica bench-transkun bench-mt3 bench-gpu bench-api bench-operator bench-fair bench-precision eval manifests charts images images-cuda cluster cluster-down cluster-binaries e2e e2e-short e2e-full e2e-nodepools recordings clean model fuzz sim
 
 help: ## show these commands
 	@echo "What's The Tab: recordings in, notes out. Start with 'make demo'."
@@ -66,18 +66,17 @@ chaos-short: models ## the same in a minute: SQLite, few tasks, one of each faul
 	@target/release/chaos --short --tasks 40 $(ARGS)
 
 soak: ## random histories of the queue on a real Redis: make soak STEPS=1000000 (QUEUE_TEST_SEED repeats a run)
-	@echo "soak: cargo test --release -p queue --test histories -- soak"
-	@STEPS=$(STEPS) cargo test --release -p queue --test histories $(LOCKED) -- --nocapture soak
+	@echo "soak: cargo test --release --workspace --test histories -- soak"
+	@STEPS=$(STEPS) cargo test --release --workspace --test histories $(LOCKED) -- --nocapture soak
 
 parity: models ## compare with the published package, live: make parity MODEL=harmonica:small FILES="a.wav b.flac"
 	@MODEL=$(MODEL) scripts/parity/run.sh $(FILES)
 
 eval: models ## what each network finds in pieces whose notes are known: make eval MODELS=basic-pitch,harmonica:small
-	@cargo build --release -p eval $(LOCKED)
 	@scripts/eval/run.sh --write-docs
 
 manifests: setup ## write manifests/crds anew from the code
-	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet -p crds --test schema $(LOCKED) the_manifests_are_up_to_date
+	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet --workspace --test schema $(LOCKED) the_manifests_are_up_to_date
 	@cp manifests/crds/*.yaml charts/whats-the-tab-crds/files/
 
 charts: setup ## lint the charts, render them in many ways and check what comes out; with KUBECONFIG also against that API server
@@ -99,35 +98,34 @@ cluster-down: ## take it down again: NAME=dev
 	@scripts/cluster/down.sh $(NAME)
 
 e2e: models ## a cluster, images, charts, and every outcome on real pods (10 minutes and the binaries); ARGS="--only busy"
-	@cargo build --release -p e2e $(LOCKED)
 	@scripts/e2e.sh -- $(ARGS)
 
 e2e-short: models ## the same, short: install, one job by kubectl, 0 -> 1 -> 0, one refusal, uninstall
-	@cargo build --release -p e2e $(LOCKED)
 	@scripts/e2e.sh --short -- $(ARGS)
 
 e2e-full: models ## the same and 50 scale-downs beside busy workers
-	@cargo build --release -p e2e $(LOCKED)
 	@scripts/e2e.sh --full -- $(ARGS)
+
+e2e-nodepools: build ## workers on GPU nodes that the real Karpenter makes, spares while they work, and takes away (5 minutes and its binary, 3; root)
+	@scripts/nodepools.sh
 
 bench: bench-queue bench-models bench-api ## every benchmark, one after the other (an hour or more); what it prints: docs/performance.md
 
-bench-queue: setup ## the queue beside asynq, BullMQ and RQ, its cost at depth, and how soon a worker has a task (6 minutes, 2 GB of memory)
-	@cargo build --release $(LOCKED) -p bench
+bench-queue: build ## the queue beside asynq, BullMQ and RQ, its cost at depth, and how soon a worker has a task (6 minutes, 2 GB of memory)
 	@scripts/bench/peers.sh | target/release/bench-queue
 
-bench-api: setup ## the API under 32 uploads of 100 MB and 1,000 event streams (a minute, 4 GB of disk)
+bench-api: build ## the API under 32 uploads of 100 MB and 1,000 event streams (a minute, 4 GB of disk)
+	@target/release/bench-api
+
 bench-operator: build ## the operator before a real API server and controllers, pods played: latency, 1,000 workers taken away, 10,000 jobs, failover (15 minutes and the binaries; root; ARGS=--short: 4)
 	@scripts/bench/operator.sh $(ARGS)
-
-	@cargo build --release $(LOCKED) -p bench -p api
-	@target/release/bench-api
 
 # `make -j` does not make them run at once: they would measure each other.
 bench-models: ## time each network beside the published package, one after the other: the targets below, which take one alone
 	@$(MAKE) --no-print-directory bench-basic-pitch
 	@$(MAKE) --no-print-directory bench-harmonica
 	@$(MAKE) --no-print-directory bench-transkun FILES=
+	@$(MAKE) --no-print-directory bench-mt3
 
 bench-basic-pitch: models ## time Basic Pitch beside the published package: make bench-basic-pitch LENGTHS="40 600"
 	@scripts/bench/models.sh $(LENGTHS)
@@ -138,9 +136,16 @@ bench-harmonica: build ## time Harmonica beside the published package in both of
 bench-transkun: build ## time Transkun beside the published package: speed, memory, share of the processor (a quarter of an hour)
 	@scripts/bench/transkun.sh $(FILES)
 
-bench-fair: models ## one recording of an hour and fifty short ones in one worker: make bench-fair MODEL=basic-pitch LONG_SECONDS=3600 SHORT=50 SLOTS=51 (minutes)
-	@echo "bench-fair: FAIRNESS=1 cargo test --release -p worker --test worker -- --nocapture fairness"
-	@FAIRNESS=1 MODEL=$(MODEL) LONG_SECONDS=$(LONG_SECONDS) SHORT=$(SHORT) SLOTS=$(SLOTS) cargo test --release -p worker --test worker $(LOCKED) -- --nocapture fairness
+bench-mt3: build ## time MT3 with random weights beside the PyTorch port's way and beside a decoder with a cache: PARTS="equal ragged" (a quarter of an hour)
+	@scripts/bench/mt3.sh $(PARTS)
+
+bench-gpu: models ## every network's speed on a GPU from decoded samples on, share of the roofline, profile: DEVICE=cuda:0; DEVICE=cpu is a dry run
+	@target/release/wtt models pull transkun
+	@echo "bench-gpu: cargo run --release -p transcription --example gpu"
+	@DEVICE=$(or $(DEVICE),cuda) cargo run --release --quiet -p transcription $(LOCKED) --example gpu
+
+bench-fair: models ## one recording of an hour and fifty short ones in one worker: make bench-fair MODEL=mt3-tiny LONG_SECONDS=3600 SHORT=50 SLOTS=51 (minutes)
+	@MODEL=$(MODEL) LONG_SECONDS=$(LONG_SECONDS) SHORT=$(SHORT) SLOTS=$(SLOTS) scripts/bench/fair.sh
 
 bench-precision: models ## what TF32 and bfloat16 change in the notes of each installed network: make bench-precision DEVICE=cuda FILES="a.wav"
 	@echo "bench-precision: cargo run --release -p transcription --example precision"
@@ -149,14 +154,14 @@ bench-precision: models ## what TF32 and bfloat16 change in the notes of each in
 recordings: ## make the test recordings that parity uses, into target/recordings
 	@scripts/parity/run.sh --recordings-only
 
-model: ## look at every state of the queue protocol's model, faults included (minutes), and plant defects in it
-	@cargo run --release --quiet -p queue-model
+model: build ## look at every state of the queue protocol's model, faults included (minutes), and plant defects in it
+	@target/release/queue-model
 
 fuzz: setup ## feed arbitrary input to every reader and route: make fuzz SECONDS=60 TARGETS="decode routes" (nightly toolchain; its first build is long)
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
-sim: setup ## our scaler beside KEDA's rule on recorded arrivals, in simulated time, and 10,000 workers taken away (seconds)
-	@cargo run --release --quiet -p operator --bin operator-sim $(LOCKED)
+sim: build ## our scaler beside KEDA's rule on recorded arrivals, in simulated time, and 10,000 workers taken away (seconds)
+	@target/release/operator-sim
 
 clean: ## delete what was built (the cache with libtorch and the weights stays)
 	@echo "clean: cargo clean"
