@@ -140,7 +140,7 @@ fn network_that_says() -> (Vec<u8>, String) {
     let place = |at: usize| {
         let half = WIDTH / 2;
         let angle =
-            |wave: usize| at as f64 * (-(wave as f64) * 1e4f64.ln() / (half - 1) as f64).exp();
+            move |wave: usize| at as f64 * (-(wave as f64) * 1e4f64.ln() / (half - 1) as f64).exp();
         let sines = (0..half).map(move |wave| angle(wave).sin());
         sines.chain((0..half).map(move |wave| angle(wave).cos()))
     };
