@@ -4,6 +4,7 @@
 mod bench;
 mod harmonica;
 mod mt3;
+mod mt3_bench;
 mod transkun;
 
 use std::path::{Path, PathBuf};
@@ -66,6 +67,8 @@ enum Command {
     HarmonicaBench(harmonica::Bench),
     /// Time Transkun on the recordings whose paths come on standard input
     TranskunBench(transkun::Bench),
+    /// Time MT3 with random weights on segments whose lengths in tokens come on standard input
+    Mt3Bench(mt3_bench::Bench),
     /// Print the tokens that MT3 says for each segment of a recording
     Mt3Tokens(mt3::Tokens),
     /// Print the notes that lists of MT3's tokens come to: for each case [[pitch, start, end, velocity, program, is_drum], ..]
@@ -127,6 +130,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Harmonica(args) => return harmonica::dump(&args),
         Command::HarmonicaBench(args) => return harmonica::bench(&args),
         Command::TranskunBench(args) => return transkun::bench(&args),
+        Command::Mt3Bench(args) => return mt3_bench::bench(&args),
         Command::Mt3Tokens(args) => return mt3::tokens(&args),
         Command::Mt3Notes(args) => return mt3::notes(&args),
     }
