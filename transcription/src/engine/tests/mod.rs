@@ -5,3 +5,4 @@ mod fairness;
 mod neighbours;
 mod real;
 mod rig;
+mod trouble;

@@ -1,10 +1,12 @@
-//! Basic Pitch and Harmonica in libtorch's operations, whose rows share one computation: maps and notes bit for bit.
+//! Basic Pitch, Harmonica and Transkun in libtorch's operations, whose rows share one computation: what the network gives and the notes,
+//! bit for bit.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
 
+use super::trouble::{SMALL, load_transkun};
 use crate::basic_pitch::maps::WindowMaps;
 use crate::basic_pitch::{self, BasicPitch, BasicPitchSong, Model};
 use crate::engine::lane::{Lane, Shared};
@@ -13,13 +15,14 @@ use crate::engine::{EngineConfig, SongEvent, SongRequest, open, song};
 use crate::harmonica::{self, Harmonica, HarmonicaSong};
 use crate::network::{Decoded, Network, Segments, Song};
 use crate::registry::Store;
+use crate::transkun::{Candidates, TranskunSong};
 use crate::{Error, Precision};
 
 /// Keeps the bits of everything that the network gave a song.
-struct Keeping<S: Song> {
-    song: S,
-    bits_of: fn(&S::Output) -> Vec<u32>,
-    bits: Arc<Mutex<Vec<u32>>>,
+pub(super) struct Keeping<S: Song> {
+    pub(super) song: S,
+    pub(super) bits_of: fn(&S::Output) -> Vec<u32>,
+    pub(super) bits: Arc<Mutex<Vec<u32>>>,
 }
 
 impl<S: Song> Song for Keeping<S> {
@@ -43,7 +46,7 @@ impl<S: Song> Song for Keeping<S> {
     }
 }
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
@@ -209,4 +212,44 @@ fn harmonica_gives_the_same_bits_beside_others() {
         },
         |output| bits(&output.maps).collect(),
     );
+}
+
+fn candidate_bits(found: &Candidates) -> Vec<u32> {
+    let tracks = found.tracks.iter().zip(0..);
+    let intervals = tracks.flat_map(|(track, symbol)| {
+        let intervals = track.intervals.iter().zip(&track.attributes);
+        intervals.flat_map(move |((first, last), attributes)| {
+            let frames = u32::from(*first) << 16 | u32::from(*last);
+            let [begin, end] = attributes.shifts.map(f32::to_bits);
+            let [on, off] = attributes.present.map(u32::from);
+            [
+                symbol,
+                frames,
+                begin,
+                end,
+                attributes.velocity.into(),
+                on,
+                off,
+            ]
+        })
+    });
+    intervals.collect()
+}
+
+#[test]
+fn transkun_gives_the_same_bits_beside_others() {
+    let files = [
+        "harmonica/recording.wav",
+        "three-hops-22k05/audio.wav",
+        "short-half-second/audio.wav",
+    ]
+    .map(fixture);
+    for libtorch in [true, false] {
+        alone_and_beside(
+            move |device| load_transkun(device, libtorch),
+            &files,
+            || TranskunSong::new(SMALL, true),
+            candidate_bits,
+        );
+    }
 }
