@@ -1,0 +1,64 @@
+//! How fast the networks are on a GPU, from decoded samples on: `make bench-gpu`. Nothing is fetched and no service is needed: libtorch, the
+//! weights of Transkun and Basic Pitch in the models' folder, random ones for MT3.
+//!
+//! The device is `DEVICE` (cuda, cuda:N, or cpu for a dry run of the same operations on small sizes). In float32, TF32 off, which is
+//! checked; the clock starts when the samples are cut and stops when the device has come to rest. Times are held against a matrix product
+//! and a copy on the same device in the same run.
+
+#![expect(clippy::print_stdout, reason = "it prints tables")]
+
+mod networks;
+mod plan;
+mod report;
+mod roofline;
+mod sounds;
+
+use std::error::Error;
+
+use transcription::registry::Store;
+use transcription::{DeviceChoice, basic_pitch, device, transkun};
+
+use plan::Plan;
+use report::Measured;
+use roofline::Roofline;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let choice: DeviceChoice = std::env::var("DEVICE")
+        .unwrap_or_else(|_| "cuda".into())
+        .parse()?;
+    let plan = Plan::of(choice)?;
+    // Opening it turns TF32 off.
+    let opened = choice.open()?;
+    let store = Store::new(Store::default_dir());
+    // Both are asked for before anything is measured.
+    let weights = [transkun::NAME, basic_pitch::NAME]
+        .map(|name| store.installed(name).map(|installed| installed.file));
+    let [transkun, basic_pitch] = weights;
+    let (transkun, basic_pitch) = (transkun?, basic_pitch?);
+
+    println!("bench-gpu: {choice}, {}", report::hardware(choice));
+    if plan.dry {
+        println!("a dry run: the operations are those of a GPU, sizes and times are not");
+    }
+    roofline::check_float32(opened)?;
+    let roofline = Roofline::measure(opened, plan.product, plan.copy_bytes)?;
+    println!("{roofline}\n");
+
+    let all = [
+        networks::mt3(opened, &plan)?,
+        networks::mt3_alone(opened, &plan)?,
+        networks::transkun(opened, &plan, &transkun)?,
+        networks::basic_pitch(opened, &plan, &basic_pitch)?,
+    ];
+    report::table(&all, &roofline, &plan);
+    for measured in &all {
+        report::profile(measured);
+    }
+    if let Some(free) = device::free_memory(opened) {
+        println!(
+            "\nfree memory at the end: {:.1} GiB",
+            free as f64 / f64::from(1 << 30)
+        );
+    }
+    Ok(())
+}
