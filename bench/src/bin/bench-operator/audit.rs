@@ -131,7 +131,6 @@ fn entry(line: &str) -> Option<Entry> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test a broken helper may panic")]
 mod tests {
     use std::io::Write;
 
