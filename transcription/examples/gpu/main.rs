@@ -19,7 +19,6 @@ use transcription::registry::Store;
 use transcription::{DeviceChoice, basic_pitch, device, transkun};
 
 use plan::Plan;
-use report::Measured;
 use roofline::Roofline;
 
 fn main() -> Result<(), Box<dyn Error>> {
