@@ -56,7 +56,7 @@ impl Plan {
                 mt3_rows: Some(4),
                 mt3_tokens: 16,
                 lone_seconds: 7,
-                transkun_segments: 2,
+                transkun_segments: 1,
                 transkun_rows: 1,
                 windows: 12,
                 window_rows: 4,
