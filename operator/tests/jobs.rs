@@ -275,6 +275,27 @@ async fn while_the_api_is_away_a_job_waits_and_then_goes_on() {
     running.end().await;
 }
 
+/// Its end is neither a change after the list's first answer nor among what is unfinished then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_before_the_first_list_of_changes_is_seen_at_once() {
+    let stage = Stage::set().await;
+    stage.api.mute(true);
+    let running = stage.start("a");
+    let uid = stage.job("take3", url("https://example.org/a.flac"));
+    until("it is accepted", || {
+        condition(&stage.job_status("take3"), "Accepted") == "True/Accepted"
+    })
+    .await;
+    stage.api.change(&uid, json!({ "state": "succeeded", "attempt": 1, "result": { "url": "/r", "sha256": "00", "notes": 3 } }));
+    stage.api.mute(false);
+    let took = until("it is complete", || {
+        stage.job_status("take3")["state"] == "Succeeded"
+    })
+    .await;
+    assert!(took < Duration::from_secs(10), "seen after {took:?}");
+    running.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_job_is_cancelled_and_a_finished_one_is_not() {
     let stage = Stage::set().await;

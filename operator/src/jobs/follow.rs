@@ -150,7 +150,11 @@ impl Jobs {
                 }
                 Err(_) => {}
             }
-            let poll = if self.work_left() { POLL } else { POLL_IDLE };
+            let poll = if after.is_none() || self.work_left() {
+                POLL
+            } else {
+                POLL_IDLE
+            };
             tokio::select! {
                 () = tokio::time::sleep(poll) => {}
                 () = self.ended.notified() => tokio::time::sleep(AFTER_END).await,
@@ -167,13 +171,42 @@ impl Jobs {
             })
     }
 
-    /// Where the changes end, and everything unfinished, in this order, so that nothing falls between.
+    /// Where the changes end, and everything unfinished, in this order, so that nothing falls between; and what was handed in
+    /// before this first answer and is over already, which is in neither.
     async fn begin(&self) -> Result<u64, LedgerError> {
         let head = self.ledger.changes(&self.scope(), 0, 0, false).await?.next;
-        for item in self.active().await? {
-            self.hear(&item);
+        let active = self.active().await?;
+        for item in &active {
+            self.hear(item);
         }
+        self.ask_again(&self.unfinished(), &ids(&active)).await?;
         Ok(head)
+    }
+
+    /// Uids of the jobs that the API has unfinished, as far as this process knows.
+    fn unfinished(&self) -> HashSet<String> {
+        let known = self.register.unfinished();
+        known.into_iter().map(|(uid, _)| uid).collect()
+    }
+
+    /// Asks for each that is not unfinished any more.
+    async fn ask_again(
+        &self,
+        unfinished: &HashSet<String>,
+        active: &HashSet<String>,
+    ) -> Result<(), LedgerError> {
+        for uid in unfinished.difference(active) {
+            match self.ledger.get(uid).await {
+                Ok(item) => self.hear(&item),
+                Err(LedgerError::Gone) => {
+                    if let Some((key, ())) = self.register.change(uid, |known| known.item = None) {
+                        self.work.now(key);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn active(&self) -> Result<Vec<Item>, LedgerError> {
@@ -237,12 +270,7 @@ impl Jobs {
             if !self.mirror.synced() || !self.leadership.leads() {
                 continue;
             }
-            let before: HashSet<String> = self
-                .register
-                .unfinished()
-                .into_iter()
-                .map(|(uid, _)| uid)
-                .collect();
+            let before = self.unfinished();
             let active = match self.active().await {
                 Ok(active) => active,
                 Err(error) => {
@@ -265,20 +293,13 @@ impl Jobs {
                 self.cancels.now(uid.clone());
             }
             missed = orphans;
-            let active: HashSet<String> = active.into_iter().map(|item| item.id).collect();
-            for uid in before.difference(&active) {
-                match self.ledger.get(uid).await {
-                    Ok(item) => self.hear(&item),
-                    Err(LedgerError::Gone) => {
-                        if let Some((key, ())) =
-                            self.register.change(uid, |known| known.item = None)
-                        {
-                            self.work.now(key);
-                        }
-                    }
-                    Err(_) => break,
-                }
+            if let Err(error) = self.ask_again(&before, &ids(&active)).await {
+                tracing::debug!(%error, "jobs could not be compared with the API");
             }
         }
     }
+}
+
+fn ids(items: &[Item]) -> HashSet<String> {
+    items.iter().map(|item| item.id.clone()).collect()
 }

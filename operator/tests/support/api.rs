@@ -15,6 +15,8 @@ struct State {
     seq: u64,
     calls: Vec<String>,
     refuse: Option<(u16, String)>,
+    /// Changes are answered with 503.
+    mute: bool,
 }
 
 #[derive(Clone)]
@@ -50,6 +52,11 @@ impl Api {
     /// From now on PUTs are answered so.
     pub(crate) fn refuse(&self, answer: Option<(u16, &str)>) {
         self.state.lock().refuse = answer.map(|(status, code)| (status, code.to_owned()));
+    }
+
+    /// Whether lists of changes are refused.
+    pub(crate) fn mute(&self, mute: bool) {
+        self.state.lock().mute = mute;
     }
 
     pub(crate) fn row(&self, uid: &str) -> Option<Value> {
@@ -135,6 +142,9 @@ impl Api {
 
     fn changes(&self, call: &Call) -> Response<Body> {
         let state = self.state.lock();
+        if state.mute {
+            return json(503, &json!({ "code": "starting" }));
+        }
         let after: u64 = call
             .param("after")
             .and_then(|text| text.parse().ok())
