@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 /// The server ends a watch after 290 s; silence beyond that is a dead connection.
 const LONGEST_SILENCE: Duration = Duration::from_secs(310);
 const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// Short, because nothing useful is done before the first list after an outage.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What happened to one object.
 #[derive(Debug)]
