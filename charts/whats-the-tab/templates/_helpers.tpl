@@ -18,8 +18,9 @@
 {{- /* selector: list of the root and the part's name */ -}}
 {{- define "tab.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "tab.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+{{- /* Quoted: n, on and 1 are names, and no text to YAML. */ -}}
+app.kubernetes.io/name: {{ include "tab.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
