@@ -1,5 +1,6 @@
 //! A history as a value: drawn from a seed, and made smaller while it still fails: first what follows the failing step, then
-//! runs of steps, then the numbers in the steps.
+//! runs of steps, then the numbers in the steps; and again, while that takes anything off: with smaller numbers a step may be
+//! one that nothing needs.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -77,6 +78,8 @@ impl Strategy for Plans {
             failed_at: Rc::new(Cell::new(usize::MAX)),
             stage: Stage::Cut,
             undo: vec![],
+            tried: false,
+            smaller: false,
         })
     }
 }
@@ -102,6 +105,10 @@ pub(crate) struct PlanTree {
     stage: Stage,
     /// Steps that the last simplification took out.
     undo: Vec<usize>,
+    /// A simplification is out, and not taken back: if the next call is another, the history fails without it.
+    tried: bool,
+    /// Something was taken off since single steps were last taken out.
+    smaller: bool,
 }
 
 impl PlanTree {
@@ -130,6 +137,7 @@ impl ValueTree for PlanTree {
 
     fn simplify(&mut self) -> bool {
         self.undo.clear();
+        self.smaller |= std::mem::take(&mut self.tried);
         loop {
             let kept = self.kept();
             match self.stage {
@@ -139,6 +147,7 @@ impl ValueTree for PlanTree {
                     let tail = kept.get(self.failed_at.get().saturating_add(1)..);
                     if let Some([_, ..]) = tail {
                         self.take_out(tail.unwrap_or_default().to_vec());
+                        self.tried = true;
                         return true;
                     }
                 }
@@ -155,11 +164,19 @@ impl ValueTree for PlanTree {
                 Stage::Drop { run, at } => {
                     // If it still fails without them, the next run begins at the same place.
                     self.take_out(kept[at..(at + run).min(kept.len())].to_vec());
+                    self.tried = true;
                     return true;
                 }
                 Stage::Simplify { at } => {
-                    let Some(n) = kept.get(at) else { return false };
+                    let Some(n) = kept.get(at) else {
+                        if !std::mem::take(&mut self.smaller) {
+                            return false;
+                        }
+                        self.stage = Stage::Drop { run: 1, at: 0 };
+                        continue;
+                    };
                     if self.trees[*n].simplify() {
+                        self.tried = true;
                         return true;
                     }
                     self.stage = Stage::Simplify { at: at + 1 };
@@ -170,6 +187,7 @@ impl ValueTree for PlanTree {
 
     /// The last simplification went too far: takes it back, and goes on with the next.
     fn complicate(&mut self) -> bool {
+        self.tried = false;
         for n in std::mem::take(&mut self.undo) {
             self.kept[n] = true;
         }
@@ -178,6 +196,7 @@ impl ValueTree for PlanTree {
             Stage::Simplify { at } => {
                 let n = self.kept()[at];
                 if self.trees[n].complicate() {
+                    self.tried = true;
                     return true;
                 }
                 self.stage = Stage::Simplify { at: at + 1 };
