@@ -5,7 +5,7 @@ use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
 use super::config::{BINS, CHUNK, HARMONIC_SHIFTS, HEADS, KEPT, MARGIN, PITCHES, Size};
-use crate::Error;
+use crate::{Autocast, Error};
 use crate::registry::tensors::tensor;
 
 /// A convolution or another layer with a weight and a bias.
@@ -150,7 +150,10 @@ impl Reference {
             keep(&x);
         }
         let channels = x.size()[1];
+        // The heads stay in float32 whatever was asked for: they are a small part of the work, and a recurrence adds its rounding up.
+        let _exact = Autocast::suspended(self.device);
         let sequence = x
+            .f_to_kind(Kind::Float)?
             .f_permute([0, 2, 3, 1])?
             .f_reshape([-1, CHUNK as i64, channels])?;
         let maps = self
@@ -209,7 +212,10 @@ impl Harmonic {
     fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         let size = x.size();
         let (batch, channels, rows, frames) = (size[0], size[1], size[2], size[3]);
-        let flat = x.f_reshape([batch, channels, rows * frames])?;
+        // Autocast leaves products that are added in place alone: they want one type throughout.
+        let flat = x
+            .f_reshape([batch, channels, rows * frames])?
+            .f_to_kind(Kind::Float)?;
         let sums = self
             .bias
             .f_reshape([1, channels, 1])?

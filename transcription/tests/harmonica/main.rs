@@ -164,6 +164,24 @@ fn the_maps_are_the_packages_on_every_kind_of_processor_and_in_libtorch() {
     check("libtorch", &reference.forward(&chunks, None).unwrap());
 }
 
+/// What a GPU runs with `--precision bf16`, as far as a CPU can say: the layers' types go together, and the maps are rough, not wrong.
+#[test]
+fn under_autocast_the_maps_are_the_packages_to_bfloat16() {
+    let chunks = all_chunks();
+    let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
+    let frames = expected("onset").len() / PITCHES;
+    let bytes = weights();
+    let weights = SafeTensors::deserialize(&bytes).unwrap();
+    let reference = Reference::load(&SIZES[0], &weights, tch::Device::Cpu).unwrap();
+    let autocast = transcription::Autocast::bf16(tch::Device::Cpu);
+    let maps = maps_of(&reference.forward(&chunks, None).unwrap(), frames);
+    drop(autocast);
+    for (name, ours) in [("onset", &maps.onset), ("velocity", &maps.velocity)] {
+        let gap = gap(ours, &expected(name));
+        assert!((1e-5..0.1).contains(&gap), "{name}: {gap:e}");
+    }
+}
+
 #[test]
 fn the_packages_maps_and_the_whole_way_give_its_notes() {
     let theirs = package_notes();
