@@ -47,7 +47,7 @@ class Package:
         return {name: np.ascontiguousarray(values.T, dtype=np.float32) for name, values in found.items()}
 
     def exact_maps(self, spectrum, frames):
-        """The same network in float64 on its own float32 spectrum, for the chunks that these frames lie in: what rounding did to either side.
+        """The same network in float64 on a spectrum, for the chunks that these frames lie in: what rounding did to either side.
 
         Gives the frames, and {map: [frames, pitches]}.
         """

@@ -84,7 +84,7 @@ pub(crate) fn starts(length: usize, columns: usize) -> impl Iterator<Item = usiz
     (0..length.div_ceil(columns)).map(move |index| (index * columns).min(length - columns))
 }
 
-/// A square convolution that keeps the plane's size.
+/// A square convolution that keeps the plane's size. A norm follows it, which takes any bias away again: it is left out, and what it would round off.
 struct Conv {
     packed: Packed,
     inputs: usize,
@@ -93,9 +93,9 @@ struct Conv {
 
 impl Conv {
     fn new(isa: Isa, weights: &Weights<'_>, name: &str, inputs: usize, kernel: usize) -> Self {
-        let bias = weights(&format!("{name}.bias"));
+        let none = vec![0.0; weights(&format!("{name}.bias")).len()];
         Conv {
-            packed: Packed::new(isa, &weights(&format!("{name}.weight")), bias),
+            packed: Packed::new(isa, &weights(&format!("{name}.weight")), none),
             inputs,
             kernel,
         }
@@ -301,9 +301,9 @@ pub(crate) struct Harmonic {
 
 impl Harmonic {
     pub(crate) fn new(isa: Isa, weights: &Weights<'_>, name: &str, channels: usize) -> Self {
-        let bias = weights(&format!("{name}.conv.bias"));
         Harmonic {
-            packed: Packed::new(isa, &weights(&format!("{name}.conv.weight")), bias),
+            // No bias, as in `Conv`.
+            packed: Packed::new(isa, &weights(&format!("{name}.conv.weight")), vec![0.0; channels]),
             norm: Norm::new(weights, &format!("{name}.norm")),
             channels,
         }
