@@ -1,6 +1,6 @@
 //! Jobs by kubectl, and uploads beside them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use serde_json::json;
@@ -166,14 +166,26 @@ pub(super) async fn a_finished_job_goes_at_its_time_to_live(world: &World) -> an
         ),
     )
     .await?;
-    objects::complete(world, "brief", Duration::from_secs(120)).await?;
+    let job = objects::complete(world, "brief", Duration::from_secs(120)).await?;
+    let done = job
+        .status
+        .and_then(|status| status.completion_time)
+        .context("a complete job without a completion time")?
+        .0
+        .as_second();
     wait::until("the end of the object", lives * 4, || async {
         Ok(when(
             objects::jobs(world).get_opt("brief").await?.is_none(),
             "it is still there",
         ))
     })
-    .await
+    .await?;
+    let gone = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    ensure!(
+        gone >= done.unsigned_abs() + lives.as_secs(),
+        "done at {done}, gone at {gone}: before its time"
+    );
+    Ok(())
 }
 
 /// A long job is deleted while it runs: its worker is free soon after, and the object is gone at once.

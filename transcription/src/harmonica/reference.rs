@@ -5,8 +5,8 @@ use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
 use super::config::{BINS, CHUNK, HARMONIC_SHIFTS, HEADS, KEPT, MARGIN, PITCHES, Size};
-use crate::{Autocast, Error};
 use crate::registry::tensors::tensor;
+use crate::{Autocast, Error};
 
 /// A convolution or another layer with a weight and a bias.
 struct Layer {

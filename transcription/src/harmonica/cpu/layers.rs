@@ -303,7 +303,11 @@ impl Harmonic {
     pub(crate) fn new(isa: Isa, weights: &Weights<'_>, name: &str, channels: usize) -> Self {
         Harmonic {
             // No bias, as in `Conv`.
-            packed: Packed::new(isa, &weights(&format!("{name}.conv.weight")), vec![0.0; channels]),
+            packed: Packed::new(
+                isa,
+                &weights(&format!("{name}.conv.weight")),
+                vec![0.0; channels],
+            ),
             norm: Norm::new(weights, &format!("{name}.norm")),
             channels,
         }
