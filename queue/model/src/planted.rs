@@ -41,6 +41,8 @@ pub enum Bug {
     FinalWithoutOutbox,
     /// A finished task's number in the outbox is the last one again.
     NumberRepeated,
+    /// After a lost suffix the numbers go on where they were.
+    NumberFallsBack,
     /// EXPIRE_WORKER hears every leader.
     EpochIgnored,
     /// The row takes an outcome of another life.
@@ -114,6 +116,7 @@ pub const PLANTED: &[Planted] = &[
     plant(Bug::ReplayResetsAttempt, p::S6, 0, 2, 1),
     plant(Bug::FinalWithoutOutbox, p::S9, 0, 1, 1),
     plant(Bug::NumberRepeated, p::S8, 1, 0, 1),
+    plant(Bug::NumberFallsBack, p::S8, 1, 0, 1),
     plant(Bug::EpochIgnored, p::E1, 2, 0, 1),
     plant(Bug::RowWithoutLifeGuard, p::M1, 0, 2, 1),
     plant(Bug::RowWithoutFinalGuard, p::S3, 1, 0, 1),

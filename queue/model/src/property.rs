@@ -17,7 +17,7 @@ pub const S4: Name = "S4 a final task is not in task:processing and has no lease
 pub const S5: Name = "S5 only the current token changes a running task";
 pub const S6: Name = "S6 the attempt never falls";
 pub const S7: Name = "S7 dead letters are the failed tasks without the cancelled ones";
-pub const S8: Name = "S8 outbox numbers rise";
+pub const S8: Name = "S8 outbox numbers rise, also after Redis lost data";
 pub const S9: Name =
     "S9 an outcome that its row lacks is in the outbox, as long as Redis loses nothing";
 pub const R1: Name = "R1 the result that a row names is stored, and is that attempt's";

@@ -249,8 +249,13 @@ impl Script<'_> {
         let life = task.life;
         self.count(id, Counted::No);
         if outbox {
-            // A wiped Redis begins at its clock.
-            let last = self.redis.seq.unwrap_or(self.clock);
+            // Never below the clock, which has passed every number that a lost suffix or a wiped Redis had given.
+            let known = self.redis.seq.unwrap_or(self.clock);
+            let last = if self.has(Bug::NumberFallsBack) {
+                known
+            } else {
+                known.max(self.clock)
+            };
             let repeats = self.has(Bug::NumberRepeated) && !self.redis.results.is_empty();
             let number = if repeats { last } else { last + 1 };
             self.redis.seq = Some(number);
