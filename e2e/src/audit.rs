@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 /// One use of a right, as the rules of RBAC name it.
@@ -19,10 +20,15 @@ pub(crate) struct Audit {
     pub(crate) used: BTreeSet<Right>,
     /// Requests answered with 403, in words.
     pub(crate) refused: Vec<String>,
+    /// Those that an API server answered before it had loaded the roles.
+    pub(crate) refused_while_loading: usize,
 }
 
-/// Reads what `user` did.
-pub(crate) fn read(log: &str, user: &str) -> Audit {
+/// From an API server's start to its readiness.
+pub(crate) type Loading = (Timestamp, Timestamp);
+
+/// Reads what `user` did. An API server that starts answers before it has loaded the roles, and refuses whatever they grant: such times are given.
+pub(crate) fn read(log: &str, user: &str, loading: &[Loading]) -> Audit {
     let mut audit = Audit::default();
     for line in log.lines() {
         // The last line may be half written.
@@ -43,7 +49,16 @@ pub(crate) fn read(log: &str, user: &str) -> Audit {
             resource,
             verb: text(&event["verb"]),
         };
-        if event["responseStatus"]["code"] == 403 {
+        let received = event["requestReceivedTimestamp"].as_str();
+        let received = received.and_then(|text| text.parse::<Timestamp>().ok());
+        let early = received.is_some_and(|at| {
+            loading
+                .iter()
+                .any(|(start, ready)| (*start..=*ready).contains(&at))
+        });
+        if event["responseStatus"]["code"] == 403 && early {
+            audit.refused_while_loading += 1;
+        } else if event["responseStatus"]["code"] == 403 {
             audit.refused.push(format!(
                 "{} {} {}: {}",
                 right.verb,
@@ -102,7 +117,7 @@ mod tests {
             )
         };
         let verbs = |code| {
-            let used = read(&line(code), "op").used;
+            let used = read(&line(code), "op", &[]).used;
             used.into_iter().map(|right| right.verb).collect::<Vec<_>>()
         };
         assert_eq!(verbs(200), ["patch"]);
@@ -113,19 +128,22 @@ mod tests {
     fn uses_and_refusals_are_told_apart() {
         let log = [
             r#"{"user":{"username":"op"},"verb":"patch","objectRef":{"resource":"transcriptionjobs","subresource":"status","apiGroup":"whatsthetab.dev"},"responseStatus":{"code":200}}"#,
-            r#"{"user":{"username":"op"},"verb":"list","objectRef":{"resource":"secrets"},"responseStatus":{"code":403,"message":"no"}}"#,
+            r#"{"user":{"username":"op"},"verb":"list","objectRef":{"resource":"secrets"},"responseStatus":{"code":403,"message":"no"},"requestReceivedTimestamp":"2026-11-30T00:00:09.000001Z"}"#,
+            r#"{"user":{"username":"op"},"verb":"list","objectRef":{"resource":"pods"},"responseStatus":{"code":403},"requestReceivedTimestamp":"2026-11-30T00:00:08.999999Z"}"#,
             r#"{"user":{"username":"other"},"verb":"get","objectRef":{"resource":"pods"},"responseStatus":{"code":200}}"#,
             r#"{"user":{"usern"#,
         ]
         .join("\n");
-        let audit = read(&log, "op");
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let loading = (at("2026-11-30T00:00:01Z"), at("2026-11-30T00:00:09Z"));
+        let audit = read(&log, "op", &[loading]);
         let right = Right {
             group: "whatsthetab.dev".to_owned(),
             resource: "transcriptionjobs/status".to_owned(),
             verb: "patch".to_owned(),
         };
         assert_eq!(audit.used.iter().collect::<Vec<_>>(), [&right]);
-        assert_eq!(audit.refused.len(), 1);
+        assert_eq!((audit.refused.len(), audit.refused_while_loading), (1, 1));
         assert!(audit.refused[0].contains("secrets"), "{:?}", audit.refused);
     }
 }

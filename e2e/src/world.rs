@@ -11,6 +11,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::Args;
+use crate::audit::Loading;
 use crate::command;
 use crate::recording::{self, Reference};
 use crate::rest::Rest;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) reference: Reference,
     /// Whether the cluster makes volumes by itself.
     pub(crate) makes_volumes: bool,
+    /// When API servers were starting.
+    pub(crate) loading: tokio::sync::Mutex<Vec<Loading>>,
     rest: tokio::sync::OnceCell<Rest>,
 }
 
@@ -74,6 +77,7 @@ impl World {
             short,
             reference,
             makes_volumes,
+            loading: tokio::sync::Mutex::default(),
             rest: tokio::sync::OnceCell::new(),
         })
     }
