@@ -205,6 +205,29 @@ fn the_number_does_not_fall_while_something_else_would_be_deleted_instead() {
 }
 
 #[test]
+fn the_number_does_not_fall_before_others_know_what_changed_a_moment_ago() {
+    let chosen = |fresh| Pod {
+        flagged: true,
+        condemned: true,
+        fresh,
+        ..pod("a")
+    };
+    let at_work = |fresh| Pod {
+        fresh,
+        ..busy("b", 5_000)
+    };
+    for (pods, replicas) in [
+        ([chosen(false), at_work(false)], 1),
+        // Its cost may not be known yet.
+        ([chosen(true), at_work(false)], 2),
+        // It may still be taken for one that is not ready.
+        ([chosen(false), at_work(true)], 2),
+    ] {
+        assert_eq!(plan(&pods, ground(2, 1)).replicas, replicas, "{pods:?}");
+    }
+}
+
+#[test]
 fn without_the_queue_nobody_is_chosen_and_nobody_goes() {
     let pods = [
         Pod {
@@ -320,9 +343,9 @@ fn a_long_idle_pod_may_be_moved_and_a_busy_one_never() {
 }
 
 fn any_pod() -> impl Strategy<Value = Pod> {
-    (0u32..1000, any::<[bool; 5]>(), 0usize..3, 0i64..100_000).prop_map(
+    (0u32..1000, any::<[bool; 6]>(), 0usize..3, 0i64..100_000).prop_map(
         |(id, flags, tasks, left_ms)| {
-            let [ready, leaving, flagged, condemned, protected] = flags;
+            let [ready, leaving, flagged, condemned, fresh, protected] = flags;
             Pod {
                 uid: format!("uid-{id}"),
                 name: id.to_string(),
@@ -330,6 +353,7 @@ fn any_pod() -> impl Strategy<Value = Pod> {
                 leaving,
                 flagged,
                 condemned,
+                fresh,
                 protected,
                 tasks,
                 left_ms,
@@ -354,9 +378,14 @@ proptest! {
         let ground = Ground { replicas: live.len() as i32 + missing, desired, known, settled, rollout };
         let step = plan(&pods, ground);
         prop_assert!(step.replicas >= desired.min(ground.replicas));
-        // As the ReplicaSet chooses: not ready first, then by cost; among equals the worst for us.
+        // As the ReplicaSet chooses: not ready first, then by cost; among equals the worst for us. What is fresh it may see as it was: one that
+        // works as not ready, and one that may go as if nobody had chosen it.
         let mut order = live.clone();
-        order.sort_by_key(|pod| (pod.ready, !pod.condemned, std::cmp::Reverse(pod.tasks)));
+        order.sort_by_key(|pod| {
+            let may_go = pod.flagged && pod.tasks == 0;
+            let (ready, condemned) = if pod.fresh { (may_go, !may_go) } else { (pod.ready, pod.condemned) };
+            (ready, !condemned, std::cmp::Reverse(pod.tasks))
+        });
         let falls = step.replicas < ground.replicas;
         let deleted = (live.len() as i32 - step.replicas).max(0) as usize;
         if falls {

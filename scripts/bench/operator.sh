@@ -14,7 +14,7 @@ clean_up() {
     local status=$?
     if [ $status != 0 ]; then
         rm -rf "$kept" && mkdir -p "$kept"
-        cp "$folder"/*.log "$clusters/$name"/log/*.log "$kept/" 2>/dev/null || true
+        cp "$folder"/*.log "$clusters/$name"/log/*.log "$clusters/$name"/log/audit.json "$kept/" 2>/dev/null || true
         printf 'bench-operator: logs lie in %s\n' "$kept" >&2
     fi
     rm -rf "$folder"

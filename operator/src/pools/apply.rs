@@ -91,7 +91,22 @@ impl Pools {
             match within(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)))
                 .await
             {
-                Ok(_) => {}
+                Ok(_) => {
+                    let (chosen, pardoned) = (
+                        step.condemn.iter().any(|one| one == name),
+                        step.pardon.iter().any(|one| one == name),
+                    );
+                    if chosen || pardoned {
+                        tracing::info!(pod = name, chosen, "the order in which pods go changed");
+                    }
+                    // The ReplicaSet may take it for a number that was lowered before.
+                    let lowered = chosen.then(|| uid_of(scene, name)).flatten();
+                    if let Some(uid) = lowered
+                        && let Some((_, going)) = &mut scene.memory.lock().lowered
+                    {
+                        going.insert(uid);
+                    }
+                }
                 // Gone by itself.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(PoolError::Mark(error)),
@@ -262,6 +277,11 @@ fn chosen(scene: &Scene, busy: &HashSet<String>) -> HashSet<String> {
         .filter(|(uid, condemned)| !busy.contains(uid) && (*condemned || flagged(uid)))
         .map(|(uid, _)| uid)
         .collect()
+}
+
+fn uid_of(scene: &Scene, name: &str) -> Option<String> {
+    let mut pods = scene.pods.iter();
+    pods.find(|pod| pod.name_any() == name)?.uid()
 }
 
 fn accepted(answer: Epoch) -> Result<(), PoolError> {

@@ -1,6 +1,7 @@
 //! What is remembered of a pool between passes. A new leader begins without and is only slower for it, never wrong.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use crds::WorkerPoolStatus;
 use tokio::time::Instant;
@@ -8,6 +9,10 @@ use tokio::time::Instant;
 use crate::scale::{Decision, History};
 
 const STARTS: usize = 20;
+/// So long after a change was made or seen, the other watchers of the cluster have surely seen it as well.
+const KNOWN_BY_ALL: Duration = Duration::from_secs(2);
+/// A ReplicaSet makes pods at once; those that it has not made after so long, it cannot.
+const MADE_AT_ONCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -28,6 +33,10 @@ pub struct Memory {
     worker_ms: u64,
     starts_ms: VecDeque<i64>,
     counted: HashSet<String>,
+    /// Whether each pod (uid) is ready and whether it has the deletion cost, and since when both are so.
+    marks: HashMap<String, (bool, bool, Instant)>,
+    /// Pods that are wanted, those that are made, and since when they are so many.
+    made: Option<(i32, i32, Instant)>,
     /// When the number was lowered last, and the pods (uids) that were to go.
     pub lowered: Option<(Instant, HashSet<String>)>,
     /// Pods (uids) with tasks at the last look.
@@ -43,6 +52,29 @@ impl Memory {
                 self.starts_ms.pop_front();
             }
         }
+    }
+
+    /// Whether what decides who is deleted first has changed a moment ago on this pod.
+    pub fn fresh(&mut self, uid: &str, ready: bool, condemned: bool, now: Instant) -> bool {
+        let marks = self.marks.entry(uid.to_owned());
+        let (was_ready, was_condemned, since) = marks.or_insert((ready, condemned, now));
+        if (*was_ready, *was_condemned) != (ready, condemned) {
+            (*was_ready, *was_condemned, *since) = (ready, condemned, now);
+        }
+        now.saturating_duration_since(*since) < KNOWN_BY_ALL
+    }
+
+    /// Whether the ReplicaSet controller may still act on an older number: on the one before a raise, or on one whose pods it is
+    /// about to make.
+    pub fn unsettled(&mut self, wanted: i32, made: i32, now: Instant) -> bool {
+        let (was_wanted, was_made, since) = self.made.get_or_insert((wanted, made, now));
+        if (*was_wanted, *was_made) != (wanted, made) {
+            (*was_wanted, *was_made, *since) = (wanted, made, now);
+        }
+        let passed = |since: Instant| now.saturating_duration_since(since);
+        let lowered = self.lowered.as_ref();
+        lowered.is_some_and(|(when, _)| passed(*when) < KNOWN_BY_ALL)
+            || (made < wanted && passed(*since) < MADE_AT_ONCE)
     }
 
     /// So many workers have been there since the last time this was said; seconds of workers so far.
@@ -66,5 +98,37 @@ impl Memory {
     pub fn keep(&mut self, uids: &HashSet<String>) {
         self.counted.retain(|uid| uids.contains(uid));
         self.idle_since.retain(|uid, _| uids.contains(uid));
+        self.marks.retain(|uid, _| uids.contains(uid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_fresh_for_two_seconds_and_each_one_begins_anew() {
+        let (mut memory, begun) = (Memory::default(), Instant::now());
+        let mut at = |ms: u64, ready, condemned| {
+            memory.fresh("a", ready, condemned, begun + Duration::from_millis(ms))
+        };
+        let seen = [
+            at(0, false, false),
+            at(1_999, false, false),
+            at(2_000, false, false),
+            at(2_001, true, false),
+            at(4_000, true, false),
+            at(4_001, true, false),
+            at(5_000, true, true),
+            at(6_000, true, false),
+            at(7_999, true, false),
+            at(8_000, true, false),
+        ];
+        assert_eq!(
+            seen,
+            [
+                true, true, false, true, true, false, true, true, true, false
+            ]
+        );
     }
 }

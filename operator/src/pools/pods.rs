@@ -142,7 +142,7 @@ pub fn blocked(pod: &ClusterPod) -> Option<Blocked> {
     })
 }
 
-/// The pod in the scaler's words. `idle_ms` is remembered elsewhere.
+/// The pod in the scaler's words. `idle_ms` and `fresh` are remembered elsewhere.
 pub fn view(
     pod: &ClusterPod,
     seen: Option<&Seen>,
@@ -159,6 +159,7 @@ pub fn view(
         leaving: pod.metadata.deletion_timestamp.is_some() || ended(pod),
         flagged: seen.is_some_and(|seen| seen.raw.draining.contains(&flag)),
         condemned: annotations.contains_key(DELETION_COST),
+        fresh: false,
         protected: PROTECTIONS
             .iter()
             .any(|(name, value)| annotations.get(*name).is_some_and(|is| is == value)),

@@ -61,13 +61,15 @@ pub(super) fn think(
                 .entry(uid.clone())
                 .or_insert_with(Instant::now);
             let idle_ms = i64::try_from(idle_since.elapsed().as_millis()).unwrap_or(i64::MAX);
-            uids.insert(uid);
-            view(
+            let mut viewed = view(
                 pod,
                 seen.map(|seen| &**seen),
                 &work,
                 if works { 0 } else { idle_ms },
-            )
+            );
+            viewed.fresh = memory.fresh(&uid, viewed.ready, viewed.condemned, Instant::now());
+            uids.insert(uid);
+            viewed
         })
         .collect();
     memory.keep(&uids);
@@ -179,7 +181,7 @@ pub(super) fn rollout(scene: &Scene, memory: &Memory) -> bool {
 
 /// What is to be done next. No client.
 pub(super) fn next_step(scene: &Scene, decision: &Decision, pods: &[crate::scale::Pod]) -> Plan {
-    let memory = scene.memory.lock();
+    let mut memory = scene.memory.lock();
     let wanted = replicas(scene, &memory);
     let live = i32::try_from(pods.iter().filter(|pod| !pod.leaving).count()).unwrap_or(i32::MAX);
     let made = scene
@@ -188,13 +190,14 @@ pub(super) fn next_step(scene: &Scene, decision: &Decision, pods: &[crate::scale
         .and_then(|deployment| deployment.status.as_ref()?.replicas)
         .unwrap_or(0);
     let known = scene.seen.as_ref().is_ok_and(|seen| complete(seen));
+    let unsettled = memory.unsettled(wanted, made, Instant::now());
     plan(
         pods,
         Ground {
             replicas: wanted,
             desired: decision.desired,
             known,
-            settled: heard(scene, &memory) && made <= wanted && live == made,
+            settled: heard(scene, &memory) && made <= wanted && live == made && !unsettled,
             rollout: rollout(scene, &memory),
         },
     )

@@ -1,7 +1,7 @@
 //! Which workers go, and the next step on their way. Nobody is taken away who still works: a pod is first flagged in the
 //! queue, so that it is given nothing new; when no task is left on it, it gets the lowest deletion cost; when that has been
-//! seen to stand, the number is lowered, and the ReplicaSet takes the pods that were chosen. Each step is derived anew from
-//! what is seen, so it does not matter after which of them the operator died.
+//! seen to stand for a while, the number is lowered, and the ReplicaSet takes the pods that were chosen. Each step is derived
+//! anew from what is seen, so it does not matter after which of them the operator died.
 
 /// A pod of the pool as the cluster and the queue show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Pod {
     pub flagged: bool,
     /// Its deletion cost is seen to stand on it.
     pub condemned: bool,
+    /// Its readiness or its cost changed a moment ago: the ReplicaSet controller, which watches for itself, may not know it yet.
+    pub fresh: bool,
     /// It carries the annotations that keep nodes from being emptied under it.
     pub protected: bool,
     /// Tasks that its workers run.
@@ -34,7 +36,7 @@ pub struct Ground {
     pub desired: i32,
     /// The queue was read, and all running tasks were seen.
     pub known: bool,
-    /// The Deployment has seen our last word, and no pod is still to be created or deleted by it.
+    /// The Deployment has seen our last word, and no pod is still to be created or deleted by it, for that word or an older one.
     pub settled: bool,
     /// A new template is being rolled out.
     pub rollout: bool,
@@ -119,14 +121,14 @@ pub fn plan(pods: &[Pod], ground: Ground) -> Plan {
         let gone = victims
             .iter()
             .filter(done)
-            .filter(|pod| pod.condemned)
+            .filter(|pod| pod.condemned && !pod.fresh)
             .count();
         let gone = i32::try_from(gone).unwrap_or(i32::MAX);
-        // A ReplicaSet deletes what is not ready before it looks at any cost; and a cost may stand on a pod whose flag was
-        // lost with the queue's data.
-        let in_the_way = live
-            .iter()
-            .any(|pod| (!pod.ready || pod.condemned) && !(pod.flagged && pod.tasks == 0));
+        // A ReplicaSet deletes what is not ready, or was not when it last heard of it, before it looks at any cost; and a cost
+        // may stand on a pod whose flag was lost with the queue's data, or seem to on one that was pardoned just now.
+        let in_the_way = live.iter().any(|pod| {
+            (!pod.ready || pod.condemned || pod.fresh) && !(pod.flagged && pod.tasks == 0)
+        });
         let lowest = if in_the_way { count } else { count - gone };
         plan.replicas = lowest.max(ground.desired).min(ground.replicas);
     }

@@ -138,6 +138,7 @@ fn view(world: &World, pod: &super::world::Pod) -> Pod {
         leaving: pod.leaving_ms.is_some(),
         flagged: pod.flagged,
         condemned: pod.condemned,
+        fresh: false,
         protected: true,
         tasks: usize::from(pod.task.is_some()),
         left_ms: pod

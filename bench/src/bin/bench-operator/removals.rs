@@ -41,6 +41,11 @@ pub(crate) async fn run(rig: &mut Rig, operator: &Operator, wanted: usize) -> Re
             .replicas_become(pool, Duration::from_secs(30), |count| count == 0)
             .await?;
     }
+    // Those of earlier parts are no workers of these pools, and would be counted.
+    let end = Instant::now() + Duration::from_secs(60);
+    while rig.workers.alive() > 0 && Instant::now() < end {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     let before = rig.metrics(operator).await?;
     let (began_ms, began) = (now_ms(), Instant::now());
     let stop = CancellationToken::new();
