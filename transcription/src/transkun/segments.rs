@@ -103,7 +103,9 @@ impl Cut {
                 Some(block) => {
                     self.plane.clear();
                     let samples = block.samples.iter().skip(channel).step_by(channels);
-                    self.plane.extend(samples);
+                    // The package reads whole numbers, in which what is louder than full scale is cut off.
+                    self.plane
+                        .extend(samples.map(|sample| sample.clamp(-1.0, 1.0)));
                     resampler.process(&self.plane, pending)?;
                 }
                 None => {
@@ -181,6 +183,10 @@ mod tests {
 
     /// Stereo, at the network's own rate: sample `n` is `n` on the left and `-n` on the right, scaled.
     fn recording(samples: usize) -> audio::Recording {
+        of_samples(samples, value)
+    }
+
+    fn of_samples(samples: usize, value: impl Fn(usize) -> f32) -> audio::Recording {
         let data = 8 * samples as u32;
         let mut wav = Vec::new();
         wav.extend(b"RIFF");
@@ -200,6 +206,15 @@ mod tests {
 
     fn value(at: usize) -> f32 {
         (at + 1) as f32 / (1 << 24) as f32
+    }
+
+    #[test]
+    fn what_is_louder_than_full_scale_is_cut_off() {
+        let loud = |at: usize| [0.5, 1.0, 1.5, -5.0][at];
+        let mut cut = Cut::new(Shape::PUBLISHED, of_samples(4, loud)).unwrap();
+        let found = cut.next().unwrap().unwrap().channel(0).concat();
+        let lead = Shape::PUBLISHED.lead();
+        assert_eq!(found[lead..lead + 4], [0.5, 1.0, 1.0, -1.0]);
     }
 
     #[test]
