@@ -150,7 +150,7 @@ async fn run(args: Args, chosen: Vec<Case>) -> anyhow::Result<usize> {
     } else if !part(
         &world,
         "uninstall_leaves_no_stuck_namespace",
-        Duration::from_secs(240),
+        Duration::from_secs(180),
         release::uninstall(&world),
     )
     .await

@@ -160,10 +160,9 @@ pub(crate) async fn uninstall(world: &World) -> anyhow::Result<()> {
     namespaces
         .delete(world.namespace, &DeleteParams::default())
         .await?;
-    // A namespace that is stuck stays for ever; Kubernetes takes 80 s for a good one where it had lost its API server before.
     wait::until(
         "the end of the namespace",
-        Duration::from_secs(150),
+        Duration::from_secs(90),
         || async {
             Ok(match namespaces.get_opt(world.namespace).await? {
                 None => Seen::Yes(()),

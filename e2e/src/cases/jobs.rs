@@ -154,7 +154,7 @@ pub(super) async fn a_job_with_another_model_gives_the_notes_of_the_command(
     release::upgrade(world, &[]).await
 }
 
-/// A job with a short time to live goes by itself soon after it is done.
+/// A job with a short time to live goes by itself after it is done, and not before.
 pub(super) async fn a_finished_job_goes_at_its_time_to_live(world: &World) -> anyhow::Result<()> {
     let lives = Duration::from_secs(5);
     objects::apply(
