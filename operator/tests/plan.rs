@@ -342,11 +342,27 @@ fn a_long_idle_pod_may_be_moved_and_a_busy_one_never() {
     );
 }
 
+/// Likely enough to be on its way that the number falls in many a case: with even odds it hardly ever does.
 fn any_pod() -> impl Strategy<Value = Pod> {
-    (0u32..1000, any::<[bool; 6]>(), 0usize..3, 0i64..100_000).prop_map(
-        |(id, flags, tasks, left_ms)| {
-            let [ready, leaving, flagged, condemned, fresh, protected] = flags;
-            Pod {
+    let odds = proptest::bool::weighted;
+    let marks = prop_oneof![
+        Just((false, false)),
+        Just((true, false)),
+        Just((true, true)),
+        odds(0.5).prop_map(|flagged| (flagged, true))
+    ];
+    (
+        0u32..1000,
+        odds(0.9),
+        odds(0.1),
+        marks,
+        odds(0.2),
+        any::<bool>(),
+        0usize..2,
+        0i64..100_000,
+    )
+        .prop_map(
+            |(id, ready, leaving, (flagged, condemned), fresh, protected, tasks, left_ms)| Pod {
                 uid: format!("uid-{id}"),
                 name: id.to_string(),
                 ready,
@@ -358,9 +374,8 @@ fn any_pod() -> impl Strategy<Value = Pod> {
                 tasks,
                 left_ms,
                 idle_ms: 0,
-            }
-        },
-    )
+            },
+        )
 }
 
 proptest! {
@@ -369,7 +384,8 @@ proptest! {
     /// Whatever the pods look like, lowering the number takes nobody who works or could be given work.
     #[test]
     fn nobody_who_works_goes(
-        pods in proptest::collection::vec(any_pod(), 0..12), missing in 0i32..3, desired in 0i32..12, known: bool, settled: bool, rollout: bool,
+        pods in proptest::collection::vec(any_pod(), 0..12), missing in 0i32..3, desired in 0i32..12,
+        known in proptest::bool::weighted(0.9), settled in proptest::bool::weighted(0.9), rollout in proptest::bool::weighted(0.1),
     ) {
         let mut pods = pods;
         pods.sort_by(|a, b| a.uid.cmp(&b.uid));

@@ -131,4 +131,21 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn a_number_is_in_force_when_its_pods_are_made_and_the_one_before_is_forgotten() {
+        let (mut memory, begun) = (Memory::default(), Instant::now());
+        let at = |ms: u64| begun + Duration::from_millis(ms);
+        assert!(!memory.unsettled(4, 4, at(0)));
+        memory.lowered = Some((at(100), HashSet::new()));
+        // Lowered, and raised again before anybody was deleted.
+        assert!(memory.unsettled(3, 4, at(101)));
+        assert!(memory.unsettled(4, 4, at(2_099)));
+        assert!(!memory.unsettled(4, 4, at(2_100)));
+        // Two more, of which one is made at once and the other cannot be.
+        assert!(memory.unsettled(6, 4, at(3_000)));
+        assert!(memory.unsettled(6, 5, at(4_000)));
+        assert!(memory.unsettled(6, 5, at(8_999)));
+        assert!(!memory.unsettled(6, 5, at(9_000)));
+    }
 }
