@@ -12,5 +12,5 @@ if [ "$MODEL" = mt3-tiny ]; then
     small=transcription/tests/fixtures/mt3-tiny
     target/release/wtt models pull mt3 --from $small/weights.safetensors --config $small/golden.json
 fi
-echo "bench-fair: FAIRNESS=1 cargo test --release -p worker --test worker -- --nocapture fairness"
-exec cargo test --release -p worker --test worker ${CI:+--locked} -- --nocapture fairness
+echo "bench-fair: FAIRNESS=1 cargo test --release --workspace --test worker -- --nocapture fairness"
+exec cargo test --release --workspace --test worker ${CI:+--locked} -- --nocapture fairness
