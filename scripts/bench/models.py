@@ -47,6 +47,10 @@ def piano(seconds):
     return out * 0.5
 
 
+class Ended(SystemExit):
+    """A side ended before it answered; the run ends with these words, where nobody expected it."""
+
+
 class Side:
     """A program that runs one round for each path it is given."""
 
@@ -63,7 +67,7 @@ class Side:
         print(path, file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"bench: {self.name} ended: {self.process.wait()}")
+            raise Ended(f"bench: {self.name} ended: {self.process.wait()}")
         return {**json.loads(line), "cpu": self.cpu_seconds() - before}
 
     def end(self):

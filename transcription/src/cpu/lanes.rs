@@ -28,6 +28,12 @@ pub(crate) trait Lanes: Copy {
     fn mul_add(self, factor: Self, summand: Self) -> Self;
     fn max(self, other: Self) -> Self;
 
+    /// Nothing at all, but the compiler has this number ready before it reads what comes after.
+    #[inline(always)]
+    fn settled(self) -> Self {
+        self
+    }
+
     #[inline(always)]
     fn read(from: &[f32], at: usize) -> Self {
         let numbers = &from[at..at + Self::LANES];
@@ -125,7 +131,7 @@ mod x86 {
     pub(in super::super) struct Eight(__m256);
 
     macro_rules! lanes {
-        ($name:ident, $lanes:literal, $rows:literal, $load:ident, $store:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident) => {
+        ($name:ident, $lanes:literal, $rows:literal, $load:ident, $store:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident $(, $settle:ident)?) => {
             impl Lanes for $name {
                 const LANES: usize = $lanes;
                 const ROWS: usize = $rows;
@@ -177,6 +183,12 @@ mod x86 {
                     // SAFETY: the type vouches for the instruction.
                     $name(unsafe { $max(self.0, other.0) })
                 }
+
+                $(#[inline(always)]
+                fn settled(self) -> Self {
+                    // SAFETY: the type vouches for the register.
+                    $name(unsafe { $settle(self.0) })
+                })?
             }
         };
     }
@@ -205,6 +217,17 @@ mod x86 {
         _mm256_sub_ps,
         _mm256_mul_ps,
         _mm256_fmadd_ps,
-        _mm256_max_ps
+        _mm256_max_ps,
+        settle
     );
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn settle(mut number: __m256) -> __m256 {
+        // SAFETY: no instruction.
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(ymm_reg) number, options(nostack, preserves_flags))
+        };
+        number
+    }
 }

@@ -176,7 +176,7 @@ impl Tile<'_> {
                 for (m, row) in sums.iter_mut().enumerate() {
                     let factor = V::splat(*weight.add(m));
                     for (sum, input) in row.iter_mut().zip(inputs) {
-                        *sum = factor.mul_add(input, *sum);
+                        *sum = factor.mul_add(input, *sum).settled();
                     }
                 }
                 weight = weight.add(M);
