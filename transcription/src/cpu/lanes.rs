@@ -28,7 +28,8 @@ pub(crate) trait Lanes: Copy {
     fn mul_add(self, factor: Self, summand: Self) -> Self;
     fn max(self, other: Self) -> Self;
 
-    /// Nothing at all, but the compiler has this number ready before it reads what comes after.
+    /// No instruction: it keeps the compiler from reading ahead. Where a tile fills all registers, an input read before the last
+    /// one was used sends a sum through memory at every step (AVX2's sixteen: two thirds of the speed).
     #[inline(always)]
     fn settled(self) -> Self {
         self
@@ -224,7 +225,7 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn settle(mut number: __m256) -> __m256 {
-        // SAFETY: no instruction.
+        // SAFETY: no instruction, only a comment; by its options it may touch memory, which is what orders it.
         unsafe {
             std::arch::asm!("/* {0} */", inout(ymm_reg) number, options(nostack, preserves_flags))
         };
