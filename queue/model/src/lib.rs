@@ -26,12 +26,14 @@
 //! fair order without faults, once with the workers there are and once with a single new one, and every row must get its
 //! outcome. (stateright's own `eventually` misses counterexamples where paths join, so it is not used.)
 //!
+//! The search is bounded by the sizes alone, by no depth, count or time; whether it visited every state is counted (`check.rs`).
+//!
 //! States that differ only in the names of workers or nonces are one state, and what nobody can read any more is
 //! forgotten (`canonical.rs`). stateright keeps 64-bit fingerprints: with 10^7 states the chance that two coincide is about 3 in a million.
 //!
 //! # What it cannot find
-//! - A mistake in the Lua itself that the hand-written copy does not share. That is for the tests on a real Redis
-//!   (`queue/tests/protocol`), which run the scripts in random histories.
+//! - A mistake in the Lua itself that the hand-written copy does not share. That is for the tests on a real Redis:
+//!   `queue/tests/protocol`, each script by itself, and `queue/tests/histories`, all of them in random histories.
 //! - Anything that needs more tasks, workers or faults than the sizes have, or a longer lost suffix than two transitions.
 //! - Unfair orders that starve a task for ever: L1 follows one fair order. And how long anything takes.
 //! - What is left out: several queues and priorities, delays at ENQUEUE, idempotency keys, depth limits, a full Redis, DRAIN

@@ -1,5 +1,8 @@
 //! The model as stateright takes it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use stateright::{Model, Property};
 
 use crate::canonical::canonical;
@@ -14,6 +17,8 @@ use crate::step::{Action, World};
 #[derive(Clone, Debug)]
 pub struct QueueModel {
     pub rules: Rules,
+    /// How often it was asked for a state's ways on: a search asks once for each state that it visits.
+    pub visited: Arc<AtomicUsize>,
 }
 
 impl Model for QueueModel {
@@ -57,6 +62,7 @@ impl Model for QueueModel {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.visited.fetch_add(1, Ordering::Relaxed);
         possible(&self.rules, state, actions);
     }
 

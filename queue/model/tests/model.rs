@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use queue_model::check::{check, until_broken};
-use queue_model::planted::PLANTED;
+use queue_model::planted::{Bug, PLANTED};
+use queue_model::property;
 use queue_model::size::CI_SIZES;
 use stateright::HasDiscoveries;
 
@@ -23,6 +24,17 @@ fn every_property_holds_in_every_state() {
             outcome.unique
         );
     }
+}
+
+/// A search that could not say "not all seen" would prove nothing by saying that all was.
+#[test]
+fn a_search_that_a_broken_property_ended_did_not_see_all() {
+    let (_, size) = CI_SIZES[0];
+    // Breaks at the first claim, in a world of tens of thousands of states.
+    let bug = Some(Bug::ClaimNotCounted);
+    let outcome = check(size, bug, HasDiscoveries::AnyFailures, 1);
+    assert!(outcome.broken.contains_key(property::W1), "{outcome:?}");
+    assert!(!outcome.exhausted, "{} states", outcome.unique);
 }
 
 #[test]
@@ -55,7 +67,7 @@ fn every_planted_defect_breaks_its_property() {
 #[test]
 fn every_property_can_break() {
     let broken: BTreeSet<_> = PLANTED.iter().map(|planted| planted.breaks).collect();
-    let idle: Vec<_> = queue_model::property::all()
+    let idle: Vec<_> = property::all()
         .into_iter()
         .map(|property| property.name)
         .filter(|name| !broken.contains(name))
