@@ -1,4 +1,5 @@
-"""The published package's side of the benchmark: a path a line on standard input, a line of JSON with its stages' seconds for each.
+"""The published package's side of the benchmark: a path a line on standard input, a line of JSON with its stages' seconds for each. A tab and the word
+`notes` behind the path ask for the notes as well: pitch, first and last frame, velocity.
 
 usage: package_side.py THREADS   (0: the session as the package makes it)
 """
@@ -34,7 +35,15 @@ def load(threads):
     return model
 
 
-def run(model, path):
+def in_frames(events, frames):
+    """The package gives its notes in seconds, by a table that rises with the frames."""
+    times = note_creation.model_frames_to_time(frames)
+    # Half a frame is 6 ms.
+    at = lambda seconds: int(np.searchsorted(times, seconds - 1e-3))
+    return [(int(pitch), at(start), at(end), int(np.round(127 * amplitude))) for start, end, pitch, amplitude, _ in events]
+
+
+def run(model, path, notes_too=False):
     """`inference.predict`, with a clock between its steps."""
     clock = [time.perf_counter()]
     windows = list(inference.get_audio_input(path, OVERLAP, reference.HOP))
@@ -49,13 +58,15 @@ def run(model, path):
     _, events = note_creation.model_output_to_notes(maps, onset_thresh=0.5, frame_thresh=0.3, min_note_len=frames)
     clock.append(time.perf_counter())
     decode, network, notes = (after - before for before, after in zip(clock, clock[1:]))
-    return {"decode": decode, "network": network, "notes": notes, "whole": clock[-1] - clock[0], "windows": len(windows), "counted": len(events)}
+    answer = {"decode": decode, "network": network, "notes": notes, "whole": clock[-1] - clock[0], "windows": len(windows), "counted": len(events)}
+    return {**answer, "found": in_frames(events, len(maps["contour"]))} if notes_too else answer
 
 
 def main(threads):
     model = load(threads)
     for line in sys.stdin:
-        print(json.dumps(run(model, line.strip())), file=answers, flush=True)
+        path, _, word = line.rstrip("\n").partition("\t")
+        print(json.dumps(run(model, path, word == "notes")), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The published package's side of the benchmark of Transkun: a path a line on standard input, a line of JSON with its stages' seconds for each.
+"""The published package's side of the benchmark of Transkun: a path a line on standard input, a line of JSON with its stages' seconds for each. A tab and the
+word `notes` behind the path ask for the notes and pedals as well: start, end, pitch, velocity.
 
 usage: transkun_side.py THREADS
        transkun_side.py THREADS FILE OUT   (one recording from the process's start to its end, notes written as JSON: for the memory)
@@ -18,7 +19,7 @@ os.dup2(2, 1)
 from reference import Package  # noqa: E402
 
 
-def run(package, path):
+def run(package, path, notes_too=False):
     """Its own steps, with a clock around the network's part of each segment."""
     inside = []
     real = type(package.model).processFramesBatch
@@ -36,7 +37,7 @@ def run(package, path):
     events = package.events(samples)
     clock.append(time.perf_counter())
     network = sum(inside)
-    return {
+    answer = {
         "decode": clock[1] - clock[0],
         "network": network,
         "notes": clock[2] - clock[1] - network,
@@ -45,6 +46,7 @@ def run(package, path):
         "segments": len(inside),
         "audio_seconds": len(samples) / package.model.fs,
     }
+    return {**answer, "found": events} if notes_too else answer
 
 
 def main(threads, path=None, out=None):
@@ -53,7 +55,8 @@ def main(threads, path=None, out=None):
         pathlib.Path(out).write_text(json.dumps(package.events(package.samples(path))))
         return
     for line in sys.stdin:
-        print(json.dumps(run(package, line.strip())), file=answers, flush=True)
+        path, _, word = line.rstrip("\n").partition("\t")
+        print(json.dumps(run(package, path, word == "notes")), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ mod ours;
 mod pickup;
 mod versus;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::contender::Transport;
@@ -87,29 +87,46 @@ fn defaults<P: Args>() -> P {
 }
 
 fn main() -> Result<()> {
-    match Cli::parse().part {
+    let broken = match Cli::parse().part {
         None => {
-            versus(&defaults())?;
-            flat(&defaults())?;
-            pickup(&defaults())
+            let parts = [
+                versus(&defaults())?,
+                flat(&defaults())?,
+                pickup(&defaults())?,
+            ];
+            parts.concat()
         }
-        Some(Part::Versus(options)) => versus(&options),
-        Some(Part::Flat(options)) => flat(&options),
-        Some(Part::Pickup(options)) => pickup(&options),
+        Some(Part::Versus(options)) => versus(&options)?,
+        Some(Part::Flat(options)) => flat(&options)?,
+        Some(Part::Pickup(options)) => pickup(&options)?,
         Some(Part::Ours(options)) => {
             println!("{}", serde_json::to_string(&ours::run(&options)?)?);
-            Ok(())
+            return Ok(());
         }
         Some(Part::Bare(options)) => {
             println!("{}", serde_json::to_string(&bare::run(&options)?)?);
-            Ok(())
+            return Ok(());
         }
+    };
+    // Last, so that all that was seen is printed, whatever was not kept.
+    println!();
+    for promise in &broken {
+        println!("NOT KEPT: {promise}");
     }
+    ensure!(
+        broken.is_empty(),
+        "{} promises were not kept; they stand above",
+        broken.len()
+    );
+    println!("every promise that was measured was kept");
+    Ok(())
 }
 
-fn versus(options: &Versus) -> Result<()> {
+/// Like `flat` and `pickup`: what was promised and not kept.
+fn versus(options: &Versus) -> Result<Vec<String>> {
     let peers = versus::Peers::read()?;
     versus::explain();
+    let mut broken = Vec::new();
     for transport in &options.transport {
         for payload in &options.payload {
             let load = contender::Load {
@@ -119,17 +136,17 @@ fn versus(options: &Versus) -> Result<()> {
                 payload: *payload,
                 transport: *transport,
             };
-            versus::run(&peers, load, options.rounds, &options.only)?;
+            broken.extend(versus::run(&peers, load, options.rounds, &options.only)?);
         }
     }
-    Ok(())
+    Ok(broken)
 }
 
-fn flat(options: &Flat) -> Result<()> {
+fn flat(options: &Flat) -> Result<Vec<String>> {
     runtime()?.block_on(flat::run(&options.depths, options.cycles))
 }
 
-fn pickup(options: &Pickup) -> Result<()> {
+fn pickup(options: &Pickup) -> Result<Vec<String>> {
     runtime()?.block_on(pickup::run(options.tasks))
 }
 

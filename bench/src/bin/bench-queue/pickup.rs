@@ -20,6 +20,10 @@ const POLL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Seconds of arrivals at one rate.
 const LONGEST: f64 = 30.0;
+/// What is promised.
+const HINT_P50_MS: f64 = 5.0;
+const HINT_P99_MS: f64 = 50.0;
+const POLL_MS: f64 = 6000.0;
 
 /// When each task was enqueued, and how long each then waited, in ms.
 #[derive(Clone, Default)]
@@ -150,13 +154,14 @@ async fn all_claimed(log: &Log, count: usize) -> Result<Vec<f64>> {
     Ok(log.waits_ms())
 }
 
-pub(crate) async fn run(count: usize) -> Result<()> {
+/// Prints, and returns what was promised and not kept.
+pub(crate) async fn run(count: usize) -> Result<Vec<String>> {
     println!();
     println!(
         "pick-up by an idle worker, from the call of ENQUEUE to the answer of CLAIM, arrivals at chance moments:"
     );
     let mut rows = Vec::new();
-    let mut kept = true;
+    let mut broken = Vec::new();
     for (workers, per_second) in [(1, 20.0), (4, 100.0), (8, 500.0)] {
         let waits = by_hint(
             workers,
@@ -164,21 +169,29 @@ pub(crate) async fn run(count: usize) -> Result<()> {
             count.min((LONGEST * per_second) as usize),
         )
         .await?;
-        kept &= percentile(&waits, 50.0) < 5.0 && percentile(&waits, 99.0) < 50.0;
-        rows.push(row(
-            &format!("by hint, {workers} idle, {per_second:.0} a second"),
-            &waits,
-        ));
+        let name = format!("by hint, {workers} idle, {per_second:.0} a second");
+        let (p50, p99) = (percentile(&waits, 50.0), percentile(&waits, 99.0));
+        if p50 >= HINT_P50_MS || p99 >= HINT_P99_MS {
+            broken.push(format!(
+                "pick-up {name}: p50 < {HINT_P50_MS} ms and p99 < {HINT_P99_MS} ms, seen {p50:.2} and {p99:.2} ms"
+            ));
+        }
+        rows.push(row(&name, &waits));
     }
     let waits = by_poll(100).await?;
-    kept &= largest(&waits) < 6000.0;
+    if largest(&waits) >= POLL_MS {
+        broken.push(format!(
+            "pick-up without pub/sub: < {POLL_MS} ms, seen {:.0} ms",
+            largest(&waits)
+        ));
+    }
     rows.push(row("no pub/sub at all, 100 queues, 1 idle each", &waits));
     table(&["workers", "tasks", "p50 ms", "p99 ms", "most ms"], &rows);
     println!(
-        "  promised: by hint p50 < 5 ms and p99 < 50 ms; without pub/sub < 6000 ms: {}",
-        verdict(kept)
+        "  promised: by hint p50 < {HINT_P50_MS} ms and p99 < {HINT_P99_MS} ms; without pub/sub < {POLL_MS} ms: {}",
+        verdict(broken.is_empty())
     );
-    Ok(())
+    Ok(broken)
 }
 
 fn row(name: &str, waits: &[f64]) -> Vec<String> {
