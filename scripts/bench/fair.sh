@@ -4,7 +4,7 @@
 # usage: fair.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-export FAIRNESS=1 MODEL=${MODEL:-basic-pitch}
+export MODEL=${MODEL:-basic-pitch}
 if [ "$MODEL" = mt3-tiny ]; then
     MODEL=mt3
     WTT_MODELS_DIR=$PWD/target/bench-fair-models
@@ -12,5 +12,5 @@ if [ "$MODEL" = mt3-tiny ]; then
     small=transcription/tests/fixtures/mt3-tiny
     target/release/wtt models pull mt3 --from $small/weights.safetensors --config $small/golden.json
 fi
-echo "bench-fair: FAIRNESS=1 cargo test --release --workspace --test worker -- --nocapture fairness"
-exec cargo test --release --workspace --test worker ${CI:+--locked} -- --nocapture fairness
+echo "bench-fair: cargo test --release --workspace --test worker -- --ignored --nocapture fairness"
+exec cargo test --release --workspace --test worker ${CI:+--locked} -- --ignored --nocapture fairness

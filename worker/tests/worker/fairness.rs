@@ -1,4 +1,4 @@
-//! `make bench-fair`: one long recording and many short ones in one worker, as it runs. Heavy, so it only runs when it is asked for.
+//! `make bench-fair`: one long recording and many short ones in one worker, as it runs. It takes minutes, so `make test` leaves it out.
 //!
 //! `MODEL`, `SHORT` (how many, of `SHORT_SECONDS` each), `LONG_SECONDS` and `SLOTS` say what is measured.
 
@@ -121,11 +121,8 @@ fn peak_mib_and_cpu(pid: u32) -> (u64, f64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make bench-fair"]
 async fn fairness_of_one_worker() {
-    // It takes minutes: only `make bench-fair` asks for it.
-    if std::env::var_os("FAIRNESS").is_none() {
-        return;
-    }
     let model: String = setting("MODEL", "basic-pitch".to_owned());
     let (count, seconds) = (setting("SHORT", 50), setting("SHORT_SECONDS", 20));
     let long_seconds = setting("LONG_SECONDS", 3600);
@@ -196,6 +193,8 @@ async fn fairness_of_one_worker() {
         &mut steps,
     )
     .await;
+    // Told and held to no limit: what is promised is an hour by itself (`make bench-basic-pitch` holds it), and this worker has held
+    // fifty others beside it.
     let (mib, _) = peak_mib_and_cpu(pid);
     eprintln!("the long one: {:.1} s, peak {mib} MiB", p95_seconds(&last));
     let seen = &steps[long.as_str()];
