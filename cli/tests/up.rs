@@ -13,6 +13,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use installed::installed;
+
+#[path = "../../worker/tests/worker/installed.rs"]
+mod installed;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `wtt up`; killed when dropped, and with it its children.
@@ -300,7 +305,8 @@ async fn workers_alone_are_replaced_taken_out_of_redis_and_end_with_sigterm() {
     assert!(known().await.is_empty(), "workers are left in Redis");
 }
 
-/// The networks of Harmonica come without a licence, so nobody is made to fetch them: those that are here are tried.
+/// The networks of Harmonica come without a licence, so nobody is made to fetch them: those that are here are tried, and with
+/// `WTT_REQUIRE_MODELS=1` all of them. `harmonica` alone is the medium one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_sent_with_a_model_gives_the_file_that_the_command_gives() {
     let dir = tempfile::tempdir().unwrap();
@@ -316,13 +322,13 @@ async fn a_recording_sent_with_a_model_gives_the_file_that_the_command_gives() {
         .unwrap()
         .stdout;
     let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
-    for model in ["basic-pitch", "harmonica:nano", "harmonica:small"] {
-        let is_here =
-            |entry: &serde_json::Value| entry["name"] == model && entry["installed"] == true;
-        if model != "basic-pitch" && !listed.as_array().unwrap().iter().any(is_here) {
-            eprintln!("{model} is not installed here, and left out");
-            continue;
-        }
+    let is_here = |model: &str| {
+        let name = transcription::registry::canonical(model);
+        let mut entries = listed.as_array().unwrap().iter();
+        entries.any(|entry| entry["name"] == name && entry["installed"] == true)
+    };
+    let others = installed(&["harmonica:nano", "harmonica:small", "harmonica"], is_here);
+    for model in ["basic-pitch"].into_iter().chain(others) {
         let made = |how: &str, arguments: &[&str]| {
             let file = dir.path().join(format!("{how}.mid"));
             let done = wtt()

@@ -8,6 +8,7 @@ mod api;
 mod disk;
 mod fairness;
 mod hand_in;
+mod installed;
 mod leases;
 mod logs;
 mod network;

@@ -1,6 +1,7 @@
 //! The worker as it runs, with the real network, on recordings that are odd, damaged or a trap: what can be transcribed is, with
 //! a warning; what cannot has its code, after one attempt. Needs the weights (`make models`), as every test of the network does.
-//! The networks of Harmonica come without a licence, so nobody is made to fetch them: they are tried where they are installed.
+//! The networks of Harmonica come without a licence, so nobody is made to fetch them: they are tried where they are installed,
+//! and asked for with `WTT_REQUIRE_MODELS=1`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use queue::{TaskId, TaskPayload, TaskStatus};
 use sha2::{Digest, Sha256};
 use transcription::registry::Store;
 
+use crate::installed::installed;
 use crate::sounds::{floats, silent_flac, wav, with_id3_cover};
 use crate::stage::Stage;
 
@@ -113,11 +115,9 @@ fn noisy_mp3() -> Vec<u8> {
 /// Basic Pitch, and those of the others that are installed here.
 fn models() -> Vec<&'static str> {
     let store = Store::new(Store::default_dir());
-    let others = ["harmonica:nano", "harmonica:medium"];
-    let here = others
-        .into_iter()
-        .filter(|model| store.installed(model).is_ok());
-    [ALWAYS_HERE].into_iter().chain(here).collect()
+    let is_here = |model: &str| store.installed(model).is_ok();
+    let others = installed(&["harmonica:nano", "harmonica:medium"], is_here);
+    [ALWAYS_HERE].into_iter().chain(others).collect()
 }
 
 /// How many notes are in a moment of sound, every network says by itself; in none there are none.
