@@ -33,7 +33,7 @@ impl Table<'_> {
             .filter(|group| self.rows.iter().any(|row| row.groups.contains_key(*group)))
             .collect();
         let mut text = format!(
-            "Corpus: {}. In brackets: 95 % of draws.\n\n| model | onset F | beside the best network | onset within 10 ms | onset and offset | and velocity |",
+            "Corpus: {}. In brackets behind a figure: 95 % of draws.\n\n| model | onset F | beside the best network | onset within 10 ms | onset and offset | and velocity |",
             self.corpus
         );
         for group in &groups {
