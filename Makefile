@@ -72,8 +72,8 @@ soak: ## random histories of the queue on a real Redis: make soak STEPS=1000000 
 parity: models ## compare with the published package, live: make parity MODEL=harmonica:small FILES="a.wav b.flac"
 	@MODEL=$(MODEL) scripts/parity/run.sh $(FILES)
 
-eval: models ## what each network finds in pieces whose notes are known: make eval MODELS=basic-pitch,harmonica:small
-	@scripts/eval/run.sh --write-docs
+eval: models ## what each network finds in pieces whose notes are known (hours, most of them for x-large): make eval MODELS=basic-pitch,harmonica:small
+	@scripts/eval/run.sh --write-docs $(ARGS)
 
 manifests: setup ## write manifests/crds anew from the code
 	@WTT_WRITE_MANIFESTS=1 cargo test --release --quiet --workspace --test schema $(LOCKED) the_manifests_are_up_to_date

@@ -8,7 +8,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use transcription::registry::{Brought, Store};
-use transcription::{DeviceChoice, Engine, EngineConfig, Finished, Song, SongEvent};
+use transcription::{DeviceChoice, Engine, EngineConfig, Finished, Precision, Song, SongEvent};
 
 use crate::failure::{self, FAILED, Failure};
 use crate::{output, ui};
@@ -60,6 +60,19 @@ pub(crate) struct Args {
     /// Where the network runs: cpu, cuda or cuda:N
     #[arg(long, env = "WTT_DEVICE", default_value = "cpu")]
     device: DeviceChoice,
+
+    /// In what the network computes: f32, tf32 or bf16. The last two are quicker on a GPU and shift single notes; on a CPU bf16 takes --libtorch
+    #[arg(
+        long,
+        env = "WTT_PRECISION",
+        value_name = "f32|tf32|bf16",
+        default_value = "f32"
+    )]
+    precision: Precision,
+
+    /// Libtorch's operations on the CPU too, not our own: slower, for comparisons
+    #[arg(long)]
+    libtorch: bool,
 
     /// CPU threads of the network; fewer leave room for other work, 0 takes all cores
     #[arg(long, env = "WTT_THREADS", default_value_t = 0)]
@@ -136,9 +149,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn engine(args: &Args) -> anyhow::Result<Engine> {
     let models = models(args)?;
     models.installed(&args.model)?;
+    if args.precision != Precision::F32 && args.device == DeviceChoice::Cpu && !args.libtorch {
+        ui::note(format!(
+            "warning: processors compute in float32, not in {}; --libtorch has bf16, --device cuda both",
+            args.precision
+        ));
+    }
     Ok(Engine::start(EngineConfig {
         device: args.device,
         threads: args.threads,
+        precision: args.precision,
+        libtorch: args.libtorch,
         ..EngineConfig::new(models)
     })?)
 }

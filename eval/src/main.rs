@@ -5,13 +5,16 @@ mod args;
 mod bootstrap;
 mod clip;
 mod corpus;
+mod kept;
 mod matching;
 mod metrics;
 mod peaks;
 mod plot;
 mod render;
 mod report;
+mod row;
 mod run;
+mod session;
 mod transcribe;
 mod wav;
 

@@ -49,6 +49,16 @@ pub(crate) fn measure(reference: &[Note], estimated: &[Note]) -> Measures {
     }
 }
 
+/// The pairs whose velocities are looked at, as `[reference, estimated]`. Another largest matching may pair other notes of one
+/// pitch, so whoever counts again has to be told which.
+pub(crate) fn pairs_with_offset(reference: &[Note], estimated: &[Note]) -> Vec<[usize; 2]> {
+    given(reference, estimated, ONSET_TOLERANCE_SECONDS, true)
+        .into_iter()
+        .enumerate()
+        .filter_map(|(wanted, heard)| heard.map(|heard| [wanted, heard]))
+        .collect()
+}
+
 impl Score {
     /// No notes on either side count as nothing found, as in `mir_eval`.
     fn of(found: usize, reference: usize, estimated: usize) -> Score {
@@ -127,7 +137,7 @@ fn same_velocity(reference: &[Note], estimated: &[Note], given: &[Option<usize>]
     let (slope, intercept) = line(&pairs);
     pairs
         .iter()
-        .filter(|(x, y)| (slope * x + intercept - y).abs() <= VELOCITY_TOLERANCE)
+        .filter(|(x, y)| (slope * x + intercept - y).abs() < VELOCITY_TOLERANCE)
         .count()
 }
 
@@ -177,6 +187,7 @@ mod tests {
         assert_eq!(got.onset_10ms.recall, 0.25);
         assert_eq!(got.offset.recall, 0.5);
         assert_eq!(got.velocity.recall, 0.5);
+        assert_eq!(pairs_with_offset(&reference, &estimated), [[0, 0], [2, 2]]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Quality against speed, as an SVG: each network a point with its interval. Pure.
+//! Quality against speed, as an SVG: each network a point with its interval, hollow where its speed is of another day or machine.
+//! Pure.
 
-use crate::report::{Result, name};
+use crate::row::{Row, name};
+use crate::session::Session;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
@@ -9,10 +11,8 @@ const RIGHT: f64 = 30.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 52.0;
 
-pub(crate) fn svg(results: &[Result]) -> String {
-    let speeds = results
-        .iter()
-        .map(|result| result.times_real_time.max(0.01).log10());
+pub(crate) fn svg(rows: &[Row], session: &Session) -> String {
+    let speeds = rows.iter().map(|row| row.times_real_time.max(0.01).log10());
     let (slowest, fastest) = speeds.fold((0.0f64, 1.0f64), |(low, high), speed| {
         (low.min(speed.floor()), high.max(speed.ceil()))
     });
@@ -42,8 +42,13 @@ pub(crate) fn svg(results: &[Result]) -> String {
             10f64.powi(power)
         );
     }
+    let hollow = if rows.iter().all(|row| row.measured.comparable(session)) {
+        ""
+    } else {
+        "; hollow: speed of another day or machine"
+    };
     svg += &format!(
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"#222222\">times real time (faster to the right)</text>\n",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"#222222\">times real time (faster to the right{hollow})</text>\n",
         (LEFT + WIDTH - RIGHT) / 2.0,
         HEIGHT - 10.0
     );
@@ -51,17 +56,22 @@ pub(crate) fn svg(results: &[Result]) -> String {
         "<text x=\"14\" y=\"{0}\" text-anchor=\"middle\" fill=\"#222222\" transform=\"rotate(-90 14 {0})\">onset F-measure</text>\n",
         (TOP + HEIGHT - BOTTOM) / 2.0
     );
-    let points: Vec<(f64, f64)> = results
+    let points: Vec<(f64, f64)> = rows
         .iter()
-        .map(|result| (x(result.times_real_time), y(result.onset.mean)))
+        .map(|row| (x(row.times_real_time), y(row.onset.mean)))
         .collect();
-    let mut taken: Vec<Area> = results
+    let mut taken: Vec<Area> = rows
         .iter()
         .zip(&points)
-        .map(|(result, (cx, _))| Area::around(*cx, y(result.onset.high), y(result.onset.low)))
+        .map(|(row, (cx, _))| Area::around(*cx, y(row.onset.high), y(row.onset.low)))
         .collect();
-    for (result, (cx, cy)) in results.iter().zip(&points) {
-        let text = name(&result.model);
+    for (row, (cx, cy)) in rows.iter().zip(&points) {
+        let text = name(&row.label);
+        let fill = if row.measured.comparable(session) {
+            "#1f5fa8"
+        } else {
+            "#ffffff"
+        };
         let label = Area::beside(*cx, *cy, text, &taken);
         if let Some((leader_x, leader_y)) = label.leader(*cx, *cy) {
             svg += &format!(
@@ -69,9 +79,9 @@ pub(crate) fn svg(results: &[Result]) -> String {
             );
         }
         svg += &format!(
-            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#1f5fa8\" stroke-width=\"2\"/><circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"5\" fill=\"#1f5fa8\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#111111\">{text}</text>\n",
-            y(result.onset.low),
-            y(result.onset.high),
+            "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#1f5fa8\" stroke-width=\"2\"/><circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"5\" fill=\"{fill}\" stroke=\"#1f5fa8\" stroke-width=\"2\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#111111\">{text}</text>\n",
+            y(row.onset.low),
+            y(row.onset.high),
             (label.left + label.right) / 2.0,
             label.bottom - 4.0
         );

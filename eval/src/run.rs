@@ -1,7 +1,6 @@
 //! The evaluation from end to end: play, transcribe, count, report.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use music::Note;
@@ -9,12 +8,17 @@ use serde_json::json;
 
 use crate::args::Args;
 use crate::clip::{Group, Piece, Spoil, audible};
-use crate::metrics::{Measures, measure};
-use crate::report::{self, Result as ModelResult};
+use crate::kept::{self, Kept};
+use crate::metrics::{Measures, measure, pairs_with_offset};
+use crate::report::{self, Table};
+use crate::row::{Row, label, name};
+use crate::session::Session;
 use crate::{corpus, render, transcribe};
 
 /// A recording whose notes are known.
 pub(crate) struct Clip {
+    /// What is played in it, whichever font plays.
+    pub(crate) piece: String,
     pub(crate) group: Group,
     pub(crate) file: PathBuf,
     pub(crate) truth: Vec<Note>,
@@ -43,16 +47,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         clips.len()
     );
 
-    let store = args.folder.join("results.json");
     let corpus = format!(
         "seed {}, {} recordings, {seconds:.3} s, {notes} notes",
         args.seed,
         clips.len()
     );
-    let mut results = report::kept(&store, &corpus);
+    let labels: Vec<String> = args
+        .models
+        .iter()
+        .map(|model| label(model, &args.precision, args.libtorch, &args.device))
+        .collect();
+    let store = if args.write_docs {
+        PathBuf::from(kept::FILE)
+    } else {
+        args.folder.join("results.json")
+    };
+    let mut kept = with_earlier(args, &store, Kept::new(corpus, stems(&clips)), &labels)?;
+    let session = Session::now(args.threads);
     let mut pairs = Vec::new();
-    for model in &args.models {
-        eprintln!("eval: {model} ...");
+    for (model, label) in args.models.iter().zip(&labels) {
+        eprintln!("eval: {label} ...");
         let heard = transcribe::all(model, &clips, args)?;
         let measures: Vec<Measures> = clips
             .iter()
@@ -60,33 +74,75 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .map(|(clip, notes)| measure(&clip.truth, notes))
             .collect();
         for ((clip, notes), measures) in clips.iter().zip(&heard.notes).zip(&measures) {
-            pairs.push(json!({"model": model, "file": clip.file, "reference": clip.truth, "estimated": notes, "measures": measures}));
+            let paired = pairs_with_offset(&clip.truth, notes);
+            pairs.push(json!({"model": label, "file": clip.file, "reference": clip.truth, "estimated": notes, "measures": measures, "pairs_with_offset": paired}));
         }
-        let mut by_group: BTreeMap<&str, Vec<Measures>> = BTreeMap::new();
-        for (clip, measures) in clips.iter().zip(&measures) {
-            by_group
-                .entry(clip.group.word())
-                .or_default()
-                .push(*measures);
-        }
-        results.retain(|result| result.model != *model);
-        results.push(ModelResult::new(
-            model,
-            &by_group,
-            heard.audio_seconds / heard.wall_seconds,
+        kept.put(Row::new(
+            label.clone(),
+            &clips,
+            &measures,
+            &heard,
+            session.clone(),
             args.seed,
         ));
+        // After each network: what took hours is not lost when a later one fails.
+        kept.write(&store)?;
     }
-    report::sort(&mut results);
     // For scripts/eval/crosscheck.py, which counts them with the published package.
     fs_err::write(args.folder.join("pairs.json"), serde_json::to_vec(&pairs)?)?;
-    report::keep(&store, &corpus, &results)?;
-    let markdown = report::markdown(&corpus, &results);
-    println!("{markdown}");
+    let pieces: Vec<&str> = clips.iter().map(|clip| clip.piece.as_str()).collect();
+    let table = Table {
+        corpus: &kept.corpus,
+        rows: &kept.rows,
+        pieces: &pieces,
+        session: &session,
+        seed: args.seed,
+    };
+    println!("{}", table.markdown());
+    for row in &kept.rows {
+        let origin = if labels.contains(&row.label) {
+            "from this run".to_owned()
+        } else {
+            format!("kept, measured {}", row.measured.words())
+        };
+        eprintln!("eval: row {}: {origin}", name(&row.label));
+    }
     if args.write_docs {
-        report::write_docs(&markdown, &results)?;
+        report::write_docs(&table)?;
     }
     Ok(())
+}
+
+/// The rows to begin with: those of an earlier run with the same recordings. Documents that would lose a row are refused here,
+/// before any network runs.
+fn with_earlier(args: &Args, store: &Path, mut kept: Kept, labels: &[String]) -> Result<Kept> {
+    let earlier = Kept::read(store)?;
+    if let Some(earlier) = &earlier {
+        kept.take_over(earlier);
+    }
+    if args.write_docs {
+        let mut shown = report::shown()?;
+        let before = earlier.iter().flat_map(Kept::labels);
+        shown.extend(before.map(|label| name(label).to_owned()));
+        let to_be: Vec<&str> = kept
+            .labels()
+            .into_iter()
+            .chain(labels.iter().map(String::as_str))
+            .collect();
+        kept::check_none_lost(&shown, &to_be)?;
+    }
+    Ok(kept)
+}
+
+/// The recordings' names, which are the same wherever the folder lies.
+fn stems(clips: &[Clip]) -> Vec<String> {
+    clips
+        .iter()
+        .map(|clip| {
+            let stem = clip.file.file_stem().unwrap_or_default();
+            stem.to_string_lossy().into_owned()
+        })
+        .collect()
 }
 
 fn play_all(args: &Args) -> Result<Vec<Clip>> {
@@ -124,6 +180,7 @@ fn play_all(args: &Args) -> Result<Vec<Clip>> {
                     ..note.clone()
                 };
                 clips.push(Clip {
+                    piece: piece.name.clone(),
                     group: if spoil == Spoil::Nothing {
                         piece.group
                     } else {

@@ -9,6 +9,7 @@ use music::{Note, Transcript};
 
 use crate::args::Args;
 use crate::peaks;
+use crate::row::label;
 use crate::run::Clip;
 
 pub(crate) const BASELINE: &str = "peaks";
@@ -18,6 +19,8 @@ pub(crate) struct Transcribed {
     pub(crate) notes: Vec<Vec<Note>>,
     pub(crate) audio_seconds: f64,
     pub(crate) wall_seconds: f64,
+    /// Digest of the network's weights.
+    pub(crate) weights: Option<String>,
 }
 
 pub(crate) fn all(model: &str, clips: &[Clip], args: &Args) -> Result<Transcribed> {
@@ -53,6 +56,7 @@ fn by_peaks(clips: &[Clip]) -> Result<Transcribed> {
         notes,
         audio_seconds: clips.iter().map(|clip| clip.seconds).sum(),
         wall_seconds: started.elapsed().as_secs_f64(),
+        weights: None,
     })
 }
 
@@ -60,16 +64,29 @@ fn by_peaks(clips: &[Clip]) -> Result<Transcribed> {
 struct Line {
     audio_seconds: f64,
     wall_seconds: f64,
+    model_digest: Option<String>,
 }
 
-/// One command for all recordings: the network is loaded once, as it is in a service.
+/// One command for all recordings: the network is loaded once, as it is in a service. The first recording, a copy of the shortest,
+/// is there to load it and is not counted.
 fn by_wtt(model: &str, clips: &[Clip], args: &Args) -> Result<Transcribed> {
-    let folder = args.folder.join("notes").join(model.replace(':', "-"));
+    let label = label(model, &args.precision, args.libtorch, &args.device);
+    let folder = args
+        .folder
+        .join("notes")
+        .join(label.replace([':', ',', ' '], "-"));
+    let warm_up = args.folder.join("warm-up.wav");
+    let shortest = clips
+        .iter()
+        .min_by(|a, b| a.seconds.total_cmp(&b.seconds))
+        .context("no recordings")?;
+    fs_err::copy(&shortest.file, &warm_up)?;
     if folder.exists() {
         fs_err::remove_dir_all(&folder)?;
     }
     fs_err::create_dir_all(&folder)?;
-    let output = Command::new(&args.wtt)
+    let mut command = Command::new(&args.wtt);
+    command
         .args([
             "transcribe",
             "--json",
@@ -79,8 +96,19 @@ fn by_wtt(model: &str, clips: &[Clip], args: &Args) -> Result<Transcribed> {
             "--model",
             model,
         ])
-        .args(["--threads", &args.threads.to_string(), "--output"])
+        .args(["--threads", &args.threads.to_string()])
+        .args(["--device", &args.device]);
+    // Asked for only where it is not the usual, so that an older `wtt` can be evaluated too.
+    if args.precision != "f32" {
+        command.args(["--precision", &args.precision]);
+    }
+    if args.libtorch {
+        command.arg("--libtorch");
+    }
+    let output = command
+        .arg("--output")
         .arg(&folder)
+        .arg(&warm_up)
         .args(clips.iter().map(|clip| &clip.file))
         .stderr(Stdio::inherit())
         .output()
@@ -94,25 +122,35 @@ fn by_wtt(model: &str, clips: &[Clip], args: &Args) -> Result<Transcribed> {
         .collect::<Result<_, _>>()
         .context("wtt transcribe --json wrote something else")?;
     anyhow::ensure!(
-        lines.len() == clips.len(),
+        lines.len() == clips.len() + 1,
         "{model}: {} lines for {} recordings",
         lines.len(),
-        clips.len()
+        clips.len() + 1
     );
+    let counted = &lines[1..];
     Ok(Transcribed {
         notes: clips
             .iter()
-            .map(|clip| read(&folder, &clip.file))
+            .map(|clip| read(&folder, &clip.file, &args.precision))
             .collect::<Result<_>>()?,
-        audio_seconds: lines.iter().map(|line| line.audio_seconds).sum(),
-        wall_seconds: lines.iter().map(|line| line.wall_seconds).sum(),
+        audio_seconds: counted.iter().map(|line| line.audio_seconds).sum(),
+        wall_seconds: counted.iter().map(|line| line.wall_seconds).sum(),
+        weights: lines[0].model_digest.clone(),
     })
 }
 
-fn read(folder: &Path, recording: &Path) -> Result<Vec<Note>> {
+/// The notes of a recording, if they were computed in what was asked for: a row must not be called what it is not.
+fn read(folder: &Path, recording: &Path, precision: &str) -> Result<Vec<Note>> {
     let stem = recording
         .file_stem()
         .context("a recording without a name")?;
     let file: PathBuf = folder.join(stem).with_extension("json");
-    Ok(Transcript::from_json(&fs_err::read_to_string(&file)?)?.notes)
+    let transcript = Transcript::from_json(&fs_err::read_to_string(&file)?)?;
+    let computed = transcript.provenance["precision"].as_str();
+    anyhow::ensure!(
+        computed == Some(precision),
+        "asked for {precision}, the network computed in {}: a processor has f32, and with --libtorch bf16, and not every network has both",
+        computed.unwrap_or("what its notes do not say")
+    );
+    Ok(transcript.notes)
 }

@@ -48,7 +48,8 @@ environment() {
 
 install_synthesiser
 python=$(environment)
+# Without MODELS every network that has published weights is counted; basic-pitch is there before this is called.
 case ${MODELS-harmonica} in *harmonica*) target/release/wtt models pull harmonica ;; esac
-case ${MODELS-} in *transkun*) target/release/wtt models pull transkun ;; esac
+case ${MODELS-transkun} in *transkun*) target/release/wtt models pull transkun ;; esac
 target/release/eval "$@"
 "$python" scripts/eval/crosscheck.py target/eval/pairs.json

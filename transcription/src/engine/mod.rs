@@ -44,6 +44,9 @@ pub struct EngineConfig {
     pub models: Store,
     /// Of the whole process: two engines in one must agree.
     pub precision: Precision,
+    /// On the CPU too, libtorch's operations instead of kernels of our own: a second opinion, slower, and the only way to bfloat16
+    /// there. Nobody's songs need it.
+    pub libtorch: bool,
     /// What a test wants to fail.
     pub faults: Faults,
 }
@@ -56,6 +59,7 @@ impl EngineConfig {
             threads: 0,
             models,
             precision: Precision::F32,
+            libtorch: false,
             faults: Faults::default(),
         }
     }

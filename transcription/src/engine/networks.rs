@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::device_thread::{Load, Post, Station};
 use super::lane::{Lane, Shared};
 use super::{EngineConfig, SongRequest, Submission, song};
-use crate::Error;
 use crate::basic_pitch::{self, BasicPitch, BasicPitchSong};
 use crate::harmonica::{self, Harmonica, HarmonicaSong};
 use crate::mt3::{self, Mt3, Mt3Song};
 use crate::network::Network;
 use crate::registry::Installed;
 use crate::transkun::{self, Transkun, TranskunSong};
+use crate::{DeviceChoice, Error, Precision};
 
 /// A lane each. It costs nothing; its network is loaded at the first song that wants it.
 pub(super) struct Networks {
@@ -26,13 +26,18 @@ pub(super) struct Networks {
 impl Networks {
     pub(super) fn set_up(config: &EngineConfig, stations: &mut Stations) -> Self {
         let (rows, threads) = (config.batch_rows(), config.cpu_threads());
+        let libtorch = config.libtorch;
         let models = config.models.clone();
         let basic_pitch = stations.add(
             config,
             basic_pitch::NAME,
             Box::new(move |device| {
                 let installed = models.installed(basic_pitch::NAME)?;
-                let model = basic_pitch::Model::load(&installed.file, device)?;
+                let model = if libtorch {
+                    basic_pitch::Model::load_in_libtorch(&installed.file, device)?
+                } else {
+                    basic_pitch::Model::load(&installed.file, device)?
+                };
                 Ok(BasicPitch::new(model, rows))
             }),
         );
@@ -44,7 +49,7 @@ impl Networks {
                     device,
                     threads,
                     rows,
-                    libtorch: false,
+                    libtorch,
                 };
                 Harmonica::load(&size, &installed.file, setup)
             };
@@ -61,7 +66,7 @@ impl Networks {
                     device,
                     threads,
                     rows,
-                    libtorch: false,
+                    libtorch,
                 };
                 Transkun::load(&installed.file, setup)
             }),
@@ -77,7 +82,7 @@ impl Networks {
                     profile,
                     threads,
                     rows: None,
-                    libtorch: false,
+                    libtorch,
                 };
                 Mt3::new(&weights, setup)
             }),
@@ -144,6 +149,16 @@ impl Networks {
     }
 }
 
+/// What a network computes in. Its libtorch form has on a processor what it has on a GPU, but for TF32, which is the GPU's own.
+fn precision<N: Network>(config: &EngineConfig) -> Precision {
+    match config.device {
+        DeviceChoice::Cpu if config.libtorch && config.precision == Precision::Bf16 => {
+            N::precision(Precision::Bf16, DeviceChoice::Cuda(0))
+        }
+        device => N::precision(config.precision, device),
+    }
+}
+
 fn provenance<N: Network>(
     config: &EngineConfig,
     song: &SongRequest,
@@ -157,7 +172,7 @@ fn provenance<N: Network>(
         options: serde_json::to_value(options).unwrap_or(Value::Null),
         profile: if song.parity { "parity" } else { "default" },
         device: config.device.to_string(),
-        precision: N::precision(config.precision, config.device),
+        precision: precision::<N>(config),
     }
 }
 
@@ -180,9 +195,40 @@ impl Stations {
             model,
             lane: Arc::clone(&lane),
             load,
-            precision: N::precision(config.precision, config.device),
+            precision: precision::<N>(config),
             network: None,
         }));
         lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Store;
+
+    #[test]
+    fn a_processor_has_bfloat16_in_libtorch_alone_and_where_the_network_has_it() {
+        use DeviceChoice::{Cpu, Cuda};
+        use Precision::{Bf16, F32, Tf32};
+        for (device, libtorch, asked, harmonica, transkun) in [
+            (Cpu, false, F32, F32, F32),
+            (Cpu, false, Bf16, F32, F32),
+            (Cpu, true, F32, F32, F32),
+            (Cpu, true, Tf32, F32, F32),
+            (Cpu, true, Bf16, Bf16, F32),
+            (Cuda(0), false, Tf32, Tf32, Tf32),
+            (Cuda(0), true, Bf16, Bf16, F32),
+        ] {
+            let config = EngineConfig {
+                device,
+                libtorch,
+                precision: asked,
+                ..EngineConfig::new(Store::new("nowhere"))
+            };
+            assert_eq!(precision::<Harmonica>(&config), harmonica, "{config:?}");
+            assert_eq!(precision::<BasicPitch>(&config), harmonica, "{config:?}");
+            assert_eq!(precision::<Transkun>(&config), transkun, "{config:?}");
+        }
     }
 }
