@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod odd;
+mod resampler;
 
 use std::path::PathBuf;
 
