@@ -8,6 +8,7 @@ mod common;
 mod notes;
 mod odd;
 mod resampler;
+mod sizes;
 
 use std::path::PathBuf;
 
