@@ -78,7 +78,8 @@ pub(crate) struct Args {
     #[arg(long, env = "WTT_THREADS", default_value_t = 0)]
     threads: usize,
 
-    /// Reproduce the reference package to the last note, its quirks included (it loses the last 0.67 % of a song)
+    /// Reproduce the network's package to the last note, its quirks included: basic-pitch loses the last 0.67 % of a song; of basic-pitch
+    /// and harmonica the MIDI file is the package's too, without our provenance
     #[arg(long, env = "WTT_PARITY")]
     parity: bool,
 

@@ -4,7 +4,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use music::midi::{BendPolicy, MidiOptions};
+use music::midi::{BendPolicy, MidiOptions, Package};
 use transcription::basic_pitch::maps::Maps;
 use transcription::basic_pitch::{Options, notes_of};
 
@@ -80,7 +80,7 @@ fuzz_target!(|data: &[u8]| {
     for bends in [BendPolicy::PerPitch, BendPolicy::Monophonic] {
         let midi = MidiOptions {
             bends,
-            parity,
+            parity: parity.then_some(Package::BasicPitch),
             ..MidiOptions::default()
         };
         music::midi::check(&music::midi::write(&transcript, &midi)).expect("our own file is a MIDI file");

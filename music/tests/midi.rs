@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use midly::{MetaMessage, MidiMessage, Smf, TrackEventKind};
-use music::midi::{BendPolicy, MidiOptions, check, write};
+use music::midi::{BendPolicy, MidiOptions, Package, check, write};
 use music::{Bends, Note, Pedal, PedalKind, Transcript};
 
 fn fixture(name: &str) -> Vec<u8> {
@@ -16,8 +16,12 @@ fn fixture(name: &str) -> Vec<u8> {
     .unwrap()
 }
 
+fn recorded_as(name: &str) -> Transcript {
+    Transcript::from_json(&String::from_utf8(fixture(name)).unwrap()).unwrap()
+}
+
 fn recorded() -> Transcript {
-    Transcript::from_json(&String::from_utf8(fixture("notes.json")).unwrap()).unwrap()
+    recorded_as("notes.json")
 }
 
 fn transcript(notes: Vec<Note>) -> Transcript {
@@ -130,7 +134,7 @@ fn parity_is_the_packages_file_byte_for_byte() {
             &MidiOptions {
                 tempo_bpm,
                 bends,
-                parity: true,
+                parity: Some(Package::BasicPitch),
                 text: Some("left out".to_owned()),
             },
         );
@@ -142,11 +146,60 @@ fn parity_is_the_packages_file_byte_for_byte() {
         write(
             &transcript(Vec::new()),
             &MidiOptions {
-                parity: true,
+                parity: Some(Package::BasicPitch),
                 ..MidiOptions::default()
             }
         ),
         fixture("package-empty.mid")
+    );
+}
+
+#[test]
+fn harmonicas_parity_is_its_packages_file_byte_for_byte() {
+    let options = MidiOptions {
+        parity: Some(Package::Harmonica),
+        text: Some("left out".to_owned()),
+        ..MidiOptions::default()
+    };
+    let written = write(&recorded_as("notes-harmonica.json"), &options);
+    let expected = fixture("package-harmonica.mid");
+    assert_eq!(messages(&written), messages(&expected));
+    assert_eq!(written, expected);
+    assert_eq!(
+        write(&transcript(Vec::new()), &options),
+        fixture("package-harmonica-empty.mid")
+    );
+
+    // What the bytes say: one track of 480 ticks a quarter at 120 a minute, a grand piano, and note-offs that are such.
+    let smf = Smf::parse(&written).unwrap();
+    assert_eq!(smf.header.format, midly::Format::Parallel);
+    assert_eq!(
+        smf.header.timing,
+        midly::Timing::Metrical(midly::num::u15::new(480))
+    );
+    assert_eq!(smf.tracks.len(), 1);
+    let tempo = smf.tracks[0][0].kind;
+    assert_eq!(
+        tempo,
+        TrackEventKind::Meta(MetaMessage::Tempo(midly::num::u24::new(500_000)))
+    );
+    let events = messages(&written).concat();
+    let program = MidiMessage::ProgramChange {
+        program: midly::num::u7::new(0),
+    };
+    assert_eq!(events[0], (0, 0, program));
+    let offs = events.iter().filter(|(_, channel, message)| {
+        assert_eq!(*channel, 0);
+        match message {
+            MidiMessage::NoteOn { vel, .. } => assert!(*vel > 0, "a note-on that ends a note"),
+            MidiMessage::NoteOff { vel, .. } => assert!(*vel > 0, "the note's velocity"),
+            _ => {}
+        }
+        matches!(message, MidiMessage::NoteOff { .. })
+    });
+    assert_eq!(
+        offs.count(),
+        recorded_as("notes-harmonica.json").notes.len()
     );
 }
 

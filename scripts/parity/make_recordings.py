@@ -95,6 +95,13 @@ def glide(rate, seconds=6.0):
     return 0.25 * tone * np.clip((time % 2) / 0.05, 0, 1) * np.clip((1.9 - time % 2) / 0.05, 0, 1)
 
 
+def held(pitch, seconds, rate):
+    """One key of an organ, held: nothing begins or ends in between."""
+    time = np.arange(int(seconds * rate)) / rate
+    tone = sum(np.sin(2 * np.pi * hz(pitch) * partial * time) / partial for partial in range(1, 7))
+    return 0.2 * tone * np.clip(time / 0.02, 0, 1) * np.clip((seconds - time) / 0.05, 0, 1)
+
+
 def pauses(rate):
     """Notes between digital silences longer than a window."""
     out = np.zeros(int(14 * rate))
@@ -120,6 +127,9 @@ def made_of_numbers(folder):
     six = np.stack([np.roll(piano(96000, 4.0), 960 * channel) * (0.9 - 0.1 * channel) for channel in range(6)], axis=1)
     write_wav(folder / "surround-96k-6ch-24bit.wav", six, 96000, bits=24)
     write_wav(folder / "short-half-second.wav", struck(69, 0.5, 44100), 44100)
+    # A frame or two of Harmonica, a few of Basic Pitch; and many windows in which nothing changes.
+    write_wav(folder / "short-0s05-44k1.wav", struck(69, 0.05, 44100), 44100)
+    write_wav(folder / "held-minute-22k05.wav", held(57, 60, 22050), 22050)
     # Exactly three window hops at the network's rate; and a note that sounds until the last sample.
     write_wav(folder / "three-hops-22k05.wav", piano(22050)[: 3 * 36164], 22050)
     write_wav(folder / "last-note-22k05.wav", np.concatenate([np.zeros(22050), struck(64, 2.5, 22050)[: 2 * 22050]]), 22050)

@@ -1,10 +1,11 @@
 //! Standard MIDI files from notes (`write`), and files from elsewhere: a look at one (`check`), its notes (`read`).
 
+mod basic_pitch;
 mod bends;
 mod channels;
 mod check;
+mod harmonica;
 mod names;
-mod parity;
 mod product;
 mod read;
 
@@ -27,8 +28,8 @@ pub struct MidiOptions {
     /// Only the header's tempo: times are never stretched by it.
     pub tempo_bpm: f64,
     pub bends: BendPolicy,
-    /// Bytes and quirks of the Basic Pitch package instead of ours.
-    pub parity: bool,
+    /// Bytes and quirks of a published package instead of ours.
+    pub parity: Option<Package>,
     /// Provenance, as a text meta event. Not written in parity mode.
     pub text: Option<String>,
 }
@@ -38,10 +39,18 @@ impl Default for MidiOptions {
         MidiOptions {
             tempo_bpm: 120.0,
             bends: BendPolicy::default(),
-            parity: false,
+            parity: None,
             text: None,
         }
     }
+}
+
+/// A published package whose files can be reproduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Package {
+    BasicPitch,
+    /// harmonica-amt, which knows nothing of bends, pedals and programs.
+    Harmonica,
 }
 
 /// What happens to pitch bends, which MIDI knows per channel only.
@@ -58,41 +67,46 @@ pub enum BendPolicy {
 
 /// A standard MIDI file, format 1.
 pub fn write(transcript: &Transcript, options: &MidiOptions) -> Vec<u8> {
-    let clock = Clock::new(
-        options.tempo_bpm,
-        if options.parity {
-            parity::TICKS_PER_QUARTER
-        } else {
-            product::TICKS_PER_QUARTER
-        },
-    );
-    let mut first = vec![
-        (0, meta(MetaMessage::Tempo(clock.tempo))),
-        (0, meta(MetaMessage::TimeSignature(4, 2, 24, 8))),
-    ];
-    let text = options
-        .text
-        .as_deref()
-        .filter(|_| !options.parity)
-        .map(shortened);
-    if let Some(text) = text {
-        first.push((0, meta(MetaMessage::Text(text.as_bytes()))));
-    }
-    let tracks = if options.parity {
-        parity::tracks(transcript, options.bends, &clock)
-    } else {
-        product::tracks(transcript, options.bends, &clock)
+    let ticks_per_quarter = match options.parity {
+        Some(Package::BasicPitch) => basic_pitch::TICKS_PER_QUARTER,
+        Some(Package::Harmonica) => harmonica::TICKS_PER_QUARTER,
+        None => product::TICKS_PER_QUARTER,
     };
+    let clock = Clock::new(options.tempo_bpm, ticks_per_quarter);
     let mut smf = Smf::new(Header::new(
         Format::Parallel,
         Timing::Metrical(u15::new(clock.ticks_per_quarter)),
     ));
-    smf.tracks.push(track(first));
+    let tracks = match options.parity {
+        Some(Package::BasicPitch) => {
+            smf.tracks.push(track(head(&clock, None)));
+            basic_pitch::tracks(transcript, options.bends, &clock)
+        }
+        // All of it is one track.
+        Some(Package::Harmonica) => vec![harmonica::track(transcript, &clock)],
+        None => {
+            let text = options.text.as_deref().map(shortened);
+            smf.tracks.push(track(head(&clock, text)));
+            product::tracks(transcript, options.bends, &clock)
+        }
+    };
     smf.tracks.extend(tracks.into_iter().map(track));
     let mut bytes = Vec::new();
     // A Vec takes every byte.
     let _ = smf.write(&mut bytes);
     bytes
+}
+
+/// What a track without notes says of the whole file.
+fn head<'a>(clock: &Clock, text: Option<&'a str>) -> Vec<(u32, TrackEventKind<'a>)> {
+    let mut events = vec![
+        (0, meta(MetaMessage::Tempo(clock.tempo))),
+        (0, meta(MetaMessage::TimeSignature(4, 2, 24, 8))),
+    ];
+    if let Some(text) = text {
+        events.push((0, meta(MetaMessage::Text(text.as_bytes()))));
+    }
+    events
 }
 
 /// A tick of the whole file and what happens then.

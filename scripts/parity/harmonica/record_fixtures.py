@@ -7,6 +7,7 @@ FOLDER then holds
   recording.EXT    the recording, as it is
   expected.npz     samples and spectrum at some places; each stage of the first chunk at every 997th place, with its mean size; all maps
   notes.json       the package's notes, with the thresholds of the checkpoint
+  resampler.npz    what its resampler makes of other rates (record_resampler.py)
 """
 
 import json
@@ -17,6 +18,7 @@ import sys
 import numpy as np
 import torch
 
+import record_resampler
 from harmonica import config, decoding, inference, model
 from reference import Package
 
@@ -95,6 +97,7 @@ def main(folder, recording):
     )
     notes = [[note.start_frame, note.end_frame, note.pitch, note.velocity] for note in sorted(package.notes({name: rounded(values) for name, values in maps.items()}))]
     (folder / "notes.json").write_text(json.dumps({"thresholds": stored["thresholds"], "notes": notes}, separators=(",", ":")) + "\n")
+    record_resampler.main(folder)
     for file in sorted(folder.iterdir()):
         print(f"{file} ({file.stat().st_size} bytes)")
     print(f"{len(notes)} notes in {len(spectrum)} frames, thresholds {stored['thresholds']}")

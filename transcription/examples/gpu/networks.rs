@@ -21,10 +21,10 @@ use crate::report::Measured;
 use crate::roofline::Roofline;
 use crate::sounds;
 
-type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Seconds of the recording that segments come from, again and again.
-const SOURCE_SECONDS: usize = 64;
+pub(crate) const SOURCE_SECONDS: usize = 64;
 /// Multiply-adds of a window of Basic Pitch as it is written.
 const WINDOW_PRODUCTS: f64 = 0.525e9;
 /// Bytes that go into and out of its layers, each once.
@@ -52,7 +52,10 @@ impl<O> Sink<O> for Outputs<O> {
 }
 
 /// All segments through the network, as the engine would have it; outputs in order.
-fn drain<N: Network>(network: &mut N, segments: Vec<N::Segment>) -> Result<Vec<N::Output>, Error> {
+pub(crate) fn drain<N: Network>(
+    network: &mut N,
+    segments: Vec<N::Segment>,
+) -> Result<Vec<N::Output>, Error> {
     let ticket = |(index, segment)| (Ticket { song: 0, index }, segment);
     let tickets: Vec<_> = segments.into_iter().enumerate().map(ticket).collect();
     let (mut waiting, mut outputs) = (Waiting(tickets.into_iter()), Outputs(Vec::new()));
@@ -64,7 +67,7 @@ fn drain<N: Network>(network: &mut N, segments: Vec<N::Segment>) -> Result<Vec<N
 }
 
 /// Seconds of each round, and what a further one spends on what. The first round of all warms up.
-fn rounds<T>(
+pub(crate) fn rounds<T>(
     device: Device,
     count: usize,
     mut prepare: impl FnMut() -> T,
@@ -91,7 +94,7 @@ fn again<S: Clone>(source: &[S], count: usize) -> Vec<S> {
     source.iter().cycle().take(count).cloned().collect()
 }
 
-fn all<S>(mut cut: impl Segments<Segment = S>) -> Result<Vec<S>, Error> {
+pub(crate) fn all<S>(mut cut: impl Segments<Segment = S>) -> Result<Vec<S>, Error> {
     std::iter::from_fn(|| cut.next().transpose()).collect()
 }
 
@@ -171,7 +174,7 @@ pub(crate) fn mt3(device: Device, plan: &Plan) -> Fallible<Measured> {
         rows,
         audio_seconds: count as f64 * PUBLISHED.frames as f64 * 128.0 / f64::from(SAMPLE_RATE),
         seconds,
-        aim: 500.0,
+        aim: Some(500.0),
         products: (count * PUBLISHED.products(tokens)) as f64,
         least: Box::new(move |roofline| least_of_mt3(roofline, count, rows, tokens)),
         profile,
@@ -211,7 +214,7 @@ pub(crate) fn mt3_alone(device: Device, plan: &Plan) -> Fallible<Measured> {
         rows,
         audio_seconds: plan.lone_seconds as f64,
         seconds,
-        aim: 150.0,
+        aim: Some(150.0),
         products: (count * PUBLISHED.products(tokens)) as f64,
         least: Box::new(move |roofline| least_of_mt3(roofline, count, rows, tokens)),
         profile,
@@ -252,7 +255,7 @@ pub(crate) fn transkun(device: Device, plan: &Plan, weights: &Path) -> Fallible<
         rows: plan.transkun_rows,
         audio_seconds: (count * shape.step()) as f64 / f64::from(transkun::config::SAMPLE_RATE),
         seconds,
-        aim: 600.0,
+        aim: Some(600.0),
         products,
         least: Box::new(move |roofline| products / roofline.products),
         profile,
@@ -280,7 +283,7 @@ pub(crate) fn basic_pitch(device: Device, plan: &Plan, weights: &Path) -> Fallib
         rows: plan.window_rows,
         audio_seconds: (count * windows::WINDOW_HOP) as f64 / f64::from(windows::SAMPLE_RATE),
         seconds,
-        aim: 5_000.0,
+        aim: Some(5_000.0),
         products,
         least: Box::new(move |roofline| {
             (products / roofline.products).max(bytes / roofline.bytes_a_second)

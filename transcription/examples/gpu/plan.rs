@@ -18,6 +18,9 @@ pub(crate) struct Plan {
     pub(crate) transkun_rows: usize,
     pub(crate) windows: usize,
     pub(crate) window_rows: usize,
+    /// Of each size of Harmonica.
+    pub(crate) chunks: usize,
+    pub(crate) chunk_rows: usize,
     /// Side of the matrices whose product is the peak.
     pub(crate) product: i64,
     pub(crate) copy_bytes: usize,
@@ -26,7 +29,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Rows are those of the engine. `ROUNDS`, `MT3_ROWS`, `TRANSKUN_ROWS` and `BASIC_PITCH_ROWS` change what is run.
+    /// Rows are those of the engine. `ROUNDS`, `MT3_ROWS`, `TRANSKUN_ROWS`, `BASIC_PITCH_ROWS` and `HARMONICA_ROWS` change what is run.
     pub(crate) fn of(device: DeviceChoice) -> Result<Self, Box<dyn Error>> {
         let engine = EngineConfig {
             device,
@@ -45,6 +48,8 @@ impl Plan {
                 transkun_rows: engine.transkun_rows(),
                 windows: 4_096,
                 window_rows: engine.batch_rows(),
+                chunks: 512,
+                chunk_rows: engine.batch_rows(),
                 product: 8_192,
                 copy_bytes: 2 << 30,
                 threads,
@@ -60,6 +65,8 @@ impl Plan {
                 transkun_rows: 1,
                 windows: 12,
                 window_rows: 4,
+                chunks: 1,
+                chunk_rows: 1,
                 product: 1_024,
                 copy_bytes: 64 << 20,
                 threads,
@@ -69,6 +76,7 @@ impl Plan {
         plan.mt3_rows = setting("MT3_ROWS")?.or(plan.mt3_rows);
         plan.transkun_rows = setting("TRANSKUN_ROWS")?.unwrap_or(plan.transkun_rows);
         plan.window_rows = setting("BASIC_PITCH_ROWS")?.unwrap_or(plan.window_rows);
+        plan.chunk_rows = setting("HARMONICA_ROWS")?.unwrap_or(plan.chunk_rows);
         Ok(plan)
     }
 }

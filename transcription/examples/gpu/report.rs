@@ -15,8 +15,8 @@ pub(crate) struct Measured {
     pub(crate) audio_seconds: f64,
     /// Of each round.
     pub(crate) seconds: Vec<f64>,
-    /// Times real time.
-    pub(crate) aim: f64,
+    /// Times real time; none where nothing was promised.
+    pub(crate) aim: Option<f64>,
     /// Multiply-adds of a round.
     pub(crate) products: f64,
     /// Seconds of a round on the roofline.
@@ -40,10 +40,10 @@ pub(crate) fn table(all: &[Measured], roofline: &Roofline, plan: &Plan) {
     for one in all {
         let seconds = one.median();
         let times = one.audio_seconds / seconds;
-        let aim = match plan.dry {
-            true => "-".to_owned(),
-            false if times >= one.aim => format!("{}", one.aim),
-            false => format!("{} MISSED", one.aim),
+        let aim = match one.aim.filter(|_| !plan.dry) {
+            None => "-".to_owned(),
+            Some(aim) if times >= aim => format!("{aim}"),
+            Some(aim) => format!("{aim} MISSED"),
         };
         println!(
             "{:<30} {:>5} {:>9.1} {seconds:>10.4} {times:>11.1} {aim:>8} {:>9.1}% {:>9.1}%",

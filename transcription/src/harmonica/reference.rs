@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::{BINS, CHUNK, HARMONIC_SHIFTS, HEADS, KEPT, MARGIN, PITCHES, Size};
 use crate::registry::tensors::tensor;
+use crate::stages::mark;
 use crate::{Autocast, Error};
 
 /// A convolution or another layer with a weight and a bias.
@@ -123,6 +124,7 @@ impl Reference {
         let input = Tensor::f_from_slice(&chunks.concat())?
             .f_reshape([batch as i64, 1, BINS as i64, CHUNK as i64])?
             .f_to_device(self.device)?;
+        mark("spectra to the device");
         let mut keep = |x: &Tensor| {
             if let Some(stages) = &mut stages {
                 stages.push(x.shallow_clone());
@@ -143,11 +145,14 @@ impl Reference {
             1,
         )?;
         keep(&x);
+        mark("stem, front, step to semitones");
         for (harmonic, residual) in &self.trunk {
             x = harmonic.forward(&x)?;
             keep(&x);
+            mark("harmonic layers");
             x = residual.forward(&x)?;
             keep(&x);
+            mark("residual blocks");
         }
         let channels = x.size()[1];
         // The heads stay in float32 whatever was asked for: they are a small part of the work, and a recurrence adds its rounding up.
@@ -161,6 +166,7 @@ impl Reference {
             .iter()
             .map(|head| head.forward(&sequence, batch))
             .collect::<Result<Vec<_>, _>>()?;
+        mark("heads");
         let maps = Tensor::f_stack(&maps, 1)?
             .f_contiguous()?
             .f_to_kind(Kind::Float)?
@@ -168,6 +174,7 @@ impl Reference {
         let mut host = vec![0f32; batch * HEADS.len() * KEPT * PITCHES];
         let length = host.len();
         maps.f_copy_data(&mut host, length)?;
+        mark("maps to the host");
         Ok(host)
     }
 }

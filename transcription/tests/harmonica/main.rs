@@ -5,19 +5,21 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod notes;
 mod odd;
+mod resampler;
+mod sizes;
 
 use std::path::PathBuf;
 
 use safetensors::SafeTensors;
-use serde::Deserialize;
 use transcription::harmonica::config::{BINS, CHUNK, KEPT, PITCHES, SIZES};
 use transcription::harmonica::cpu::{Isa, Model};
-use transcription::harmonica::decoding::{Maps, NoteEvent, decode};
+use transcription::harmonica::decoding::Maps;
 use transcription::harmonica::reference::Reference;
 use transcription::harmonica::{Chunks, own_model_for};
 use transcription::network::Segments;
-use transcription::registry::{convert_harmonica, thresholds_of};
+use transcription::registry::convert_harmonica;
 
 /// Places of the stages and samples that the fixture holds.
 const STEP: usize = 997;
@@ -78,30 +80,6 @@ fn gap(ours: &[f32], theirs: &[f32]) -> f32 {
         .zip(theirs)
         .map(|(ours, theirs)| (ours - theirs).abs())
         .fold(0.0, f32::max)
-}
-
-#[derive(Deserialize)]
-struct PackageNotes {
-    thresholds: Thresholds,
-    notes: Vec<(usize, usize, u8, u8)>,
-}
-
-#[derive(Deserialize)]
-struct Thresholds {
-    onset: f64,
-    frame: f64,
-}
-
-fn package_notes() -> PackageNotes {
-    let file = common::fixture("harmonica").join("notes.json");
-    serde_json::from_slice(&fs_err::read(file).unwrap()).unwrap()
-}
-
-fn rows(notes: &[NoteEvent]) -> Vec<(usize, usize, u8, u8)> {
-    notes
-        .iter()
-        .map(|note| (note.start, note.end, note.pitch, note.velocity))
-        .collect()
 }
 
 #[test]
@@ -180,39 +158,6 @@ fn under_autocast_the_maps_are_the_packages_to_bfloat16() {
         let gap = gap(ours, &expected(name));
         assert!((1e-5..0.1).contains(&gap), "{name}: {gap:e}");
     }
-}
-
-#[test]
-fn the_packages_maps_and_the_whole_way_give_its_notes() {
-    let theirs = package_notes();
-    let thresholds = thresholds_of(&weights()).unwrap();
-    assert_eq!(
-        (thresholds.onset, thresholds.frame),
-        (theirs.thresholds.onset, theirs.thresholds.frame)
-    );
-    assert!(theirs.notes.len() > 100, "few notes prove little");
-    let maps = Maps {
-        onset: expected("onset"),
-        sustain: expected("sustain"),
-        velocity: expected("velocity"),
-    };
-    let notes = decode(&maps, thresholds.onset, thresholds.frame);
-    assert_eq!(rows(&notes), theirs.notes);
-
-    let chunks = all_chunks();
-    let chunks: Vec<&[f32]> = chunks.iter().map(Vec::as_slice).collect();
-    let maps = maps_of(&own(Isa::detect(), 2).forward(&chunks), maps.frames());
-    let ours = rows(&decode(&maps, thresholds.onset, thresholds.frame));
-    let different = ours
-        .iter()
-        .filter(|note| !theirs.notes.contains(note))
-        .count();
-    // Random weights put values everywhere, so one may lie within rounding of its edge; `make parity` lists such notes.
-    assert!(
-        different <= 3 && ours.len().abs_diff(theirs.notes.len()) <= 3,
-        "{different} of {} notes differ",
-        ours.len()
-    );
 }
 
 /// A WAV file of 16-bit samples, the same in every channel.

@@ -211,14 +211,17 @@ mod tests {
 
     #[test]
     fn the_products_are_those_that_the_tiles_do() {
-        let shapes: std::collections::HashMap<_, _> = SIZES[0].tensors().into_iter().collect();
-        for isa in Isa::all() {
-            let model = Model::new(isa, &SIZES[0], 1, &|name| {
-                vec![0.01; shapes[name].iter().product()]
-            });
-            counted::take();
-            model.stages(&[0.5; BINS * CHUNK]);
-            assert_eq!(counted::take(), model.products(), "{isa:?}");
+        // Nano's front has four channels, all others' layers a multiple of eight: other tiles on some processors.
+        for size in &SIZES[..2] {
+            let shapes: std::collections::HashMap<_, _> = size.tensors().into_iter().collect();
+            for isa in Isa::all() {
+                let model = Model::new(isa, size, 1, &|name| {
+                    vec![0.01; shapes[name].iter().product()]
+                });
+                counted::take();
+                model.stages(&[0.5; BINS * CHUNK]);
+                assert_eq!(counted::take(), model.products(), "{}, {isa:?}", size.name);
+            }
         }
     }
 }

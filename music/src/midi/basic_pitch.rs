@@ -81,7 +81,8 @@ fn track(notes: &[(&Note, bool)], channel: u8, clock: &Clock) -> Vec<Event> {
     events.into_iter().map(|(_, event)| event).collect()
 }
 
-fn by_time(a: &Note, b: &Note) -> Ordering {
+/// The order in which both packages sort notes.
+pub(super) fn by_time(a: &Note, b: &Note) -> Ordering {
     a.onset
         .total_cmp(&b.onset)
         .then(a.offset.total_cmp(&b.offset))
