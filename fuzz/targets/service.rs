@@ -134,7 +134,7 @@ impl Answer {
         let failed = self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED;
         assert!(!failed, "{}", what());
         let refused = self.status.is_client_error() || self.status.is_server_error();
-        if !refused || method == Method::HEAD {
+        if !refused || *method == Method::HEAD {
             return;
         }
         let said: Value = serde_json::from_slice(&self.body).unwrap_or_default();
