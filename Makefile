@@ -155,7 +155,7 @@ recordings: ## make the test recordings that parity uses, into target/recordings
 model: build ## look at every state of the queue protocol's model, faults included (minutes), and plant defects in it
 	@target/release/queue-model
 
-fuzz: setup ## feed arbitrary input to every reader and route: make fuzz SECONDS=60 TARGETS="decode routes" (nightly toolchain; its first build is long)
+fuzz: setup ## feed arbitrary input to the readers of recordings, scores, weights and checkpoints, to the note decoding and to every route: make fuzz SECONDS=60 TARGETS="decode scores notes weights checkpoint multipart routes" (nightly toolchain; its first build is long)
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
 sim: build ## our scaler beside KEDA's rule on recorded arrivals, in simulated time, and 10,000 workers taken away (seconds)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Feeds arbitrary input to every fuzz target: scripts/fuzz.sh SECONDS [TARGET...]. Each target keeps what it has learned in
+# Feeds arbitrary input to the fuzz targets, all or those named: scripts/fuzz.sh SECONDS [TARGET...]. Each target keeps what it has learned in
 # fuzz/corpus (not in git) and starts from what scripts/fuzz-seeds.py makes. Needs the nightly toolchain, and a build of its own in fuzz/target. Stops at the first finding and says how to repeat it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,7 +7,7 @@ source scripts/setup/common.sh
 
 seconds=${1:-60}
 shift || true
-all=(decode scores notes weights multipart routes)
+all=(decode scores notes weights checkpoint multipart routes)
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=("${all[@]}")
 
@@ -28,11 +28,22 @@ export PATH="$tools/bin:$PATH"
 export LD_LIBRARY_PATH="$PWD/.libtorch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 # One job: a fuzz build is large, and nobody waits for it.
 export CARGO_BUILD_JOBS="${FUZZ_JOBS:-1}"
+# A target that is ended does not clean up: what it stored, and the folder of its Redis, go with this one.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+case " ${targets[*]} " in
+    *" multipart "* | *" routes "*)
+        command -v redis-server >/dev/null || { echo "fuzz: multipart and routes need redis-server: apt-get install redis-server" >&2; exit 1; }
+        ;;
+esac
 
 for target in "${targets[@]}"; do
     case "$target" in
         decode | scores) features=() limits=(-timeout=20 -rss_limit_mb=1024 -max_len=65536) ;;
         notes | weights) features=(--features network) limits=(-timeout=20 -rss_limit_mb=2048 -max_len=16384) ;;
+        # A checkpoint may be a GiB of numbers, however short its file is.
+        checkpoint) features=(--features network) limits=(-timeout=60 -rss_limit_mb=3072 -max_len=16384) ;;
         multipart | routes) features=(--features service) limits=(-timeout=20 -rss_limit_mb=2048 -max_len=16384) ;;
         *) echo "fuzz: there is no target \`$target\`; there are: ${all[*]}" >&2; exit 1 ;;
     esac

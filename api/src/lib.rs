@@ -102,6 +102,12 @@ impl Bound {
         router::router(self.state.clone())
     }
 
+    /// The signed address of a file, as the status of a job names it (fuzzing asks for files by one).
+    #[doc(hidden)]
+    pub fn signed_path(&self, id: &str, name: &str, expires_seconds: u64) -> String {
+        self.state.signer.path(id, name, expires_seconds)
+    }
+
     /// Answers requests and runs the loops until `shutdown`, then ends both.
     pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self {

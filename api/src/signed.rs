@@ -58,7 +58,7 @@ impl Signer {
     }
 
     /// The address of a file, from the slash on.
-    fn path(&self, id: &str, name: &str, expires: u64) -> String {
+    pub(crate) fn path(&self, id: &str, name: &str, expires: u64) -> String {
         let signature = hex::encode(self.mac(id, name, expires).finalize().into_bytes());
         format!("/api/v1/results/{id}/{name}?expires={expires}&signature={signature}")
     }

@@ -1,96 +1,92 @@
-//! Any activation maps, also with what no network should give (NaN, infinities, values out of range), and any options: note decoding
-//! ends, its notes make sense, and they can be written in every format.
+//! Any outputs of any network (the first byte says whose) and any options: note decoding ends, its notes make sense, and they can be
+//! written in every format.
 #![no_main]
 
-use arbitrary::{Arbitrary, Unstructured};
+mod networks;
+
+use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use music::midi::{BendPolicy, MidiOptions, Package};
-use transcription::basic_pitch::maps::Maps;
-use transcription::basic_pitch::{Options, notes_of};
-
-const PITCHES: usize = 88;
-const MOST_FRAMES: usize = 48;
-
-#[derive(Debug, Arbitrary)]
-struct Input {
-    thresholds: [u8; 2],
-    length_ms: u16,
-    frequencies: [Option<u16>; 2],
-    flags: u8,
-    frames: u8,
-    background: [u8; 2],
-    bend: i8,
-}
-
-/// A byte as an activation: mostly 0 to 1, and the values that arithmetic goes wrong with.
-fn activation(byte: u8) -> f32 {
-    match byte {
-        250 => f32::NAN,
-        251 => f32::INFINITY,
-        252 => f32::NEG_INFINITY,
-        253 => -1.0,
-        254 => f32::MIN_POSITIVE,
-        255 => f32::MAX,
-        _ => f32::from(byte) / 249.0,
-    }
-}
+use networks::Heard;
 
 fuzz_target!(|data: &[u8]| {
-    let mut data = Unstructured::new(data);
-    let Ok(input) = Input::arbitrary(&mut data) else {
+    let Some((network, outputs)) = data.split_first() else {
         return;
     };
-    let frames = usize::from(input.frames) % MOST_FRAMES;
-    let mut maps = Maps {
-        note: vec![activation(input.background[0]); frames * PITCHES],
-        onset: vec![activation(input.background[1]); frames * PITCHES],
-        bend: vec![input.bend.clamp(-25, 25); frames * PITCHES],
+    let mut outputs = Unstructured::new(outputs);
+    let heard = match network % 4 {
+        0 => networks::basic_pitch(&mut outputs),
+        1 => networks::harmonica(&mut outputs),
+        2 => networks::transkun(&mut outputs),
+        _ => networks::mt3(&mut outputs),
     };
-    while frames > 0 && !data.is_empty() {
-        let Ok((frame, pitch, count, note, onset)) = data.arbitrary::<(u8, u8, u8, u8, u8)>() else {
-            break;
-        };
-        for step in 0..usize::from(count % 24) + 1 {
-            let frame = (usize::from(frame) + step) % frames;
-            let at = frame * PITCHES + usize::from(pitch) % PITCHES;
-            maps.note[at] = activation(note);
-            maps.onset[at] = if step == 0 { activation(onset) } else { 0.0 };
+    if let Ok(heard) = heard {
+        make_sense(&heard);
+        can_be_written(heard);
+    }
+});
+
+fn make_sense(heard: &Heard) {
+    let Heard {
+        parity, as_package, ..
+    } = *heard;
+    for note in &heard.notes {
+        assert!(
+            note.onset.is_finite() && note.offset.is_finite(),
+            "{note:?}"
+        );
+        assert!(
+            heard.pitches.contains(&note.pitch) && note.velocity <= 127,
+            "{note:?}"
+        );
+        assert!(
+            as_package || (note.onset >= 0.0 && note.offset > note.onset),
+            "{note:?}"
+        );
+        assert!(parity || note.velocity > 0, "{note:?}");
+        assert!(note.program <= 127, "{note:?}");
+    }
+    for two in heard.notes.windows(2) {
+        assert!(as_package || two[0].onset <= two[1].onset, "{two:?}");
+    }
+    for pedal in &heard.pedals {
+        assert!(
+            pedal.onset.is_finite() && pedal.offset.is_finite(),
+            "{pedal:?}"
+        );
+        assert!(
+            pedal.onset >= 0.0 && pedal.offset > pedal.onset,
+            "{pedal:?}"
+        );
+        assert!(pedal.value <= 127, "{pedal:?}");
+    }
+}
+
+fn can_be_written(heard: Heard) {
+    let mut transcript = music::Transcript::new(serde_json::json!({"app": "fuzz"}));
+    transcript.notes = heard.notes;
+    transcript.pedals = heard.pedals;
+    let forms = [
+        heard.as_package.then_some(Package::BasicPitch),
+        Some(Package::Harmonica),
+    ];
+    for parity in forms {
+        for bends in [BendPolicy::PerPitch, BendPolicy::Monophonic] {
+            let midi = MidiOptions {
+                bends,
+                parity,
+                ..MidiOptions::default()
+            };
+            let written = music::midi::write(&transcript, &midi);
+            music::midi::check(&written).expect("our own file is a MIDI file");
         }
     }
-    let [low, high] = input.frequencies.map(|hertz| hertz.map(|hertz| f64::from(hertz) + 1.0));
-    let options = Options {
-        onset_threshold: f64::from(input.thresholds[0]) / 255.0,
-        frame_threshold: f64::from(input.thresholds[1]) / 255.0,
-        minimum_note_length: f64::from(input.length_ms % 10_001),
-        minimum_frequency: low,
-        maximum_frequency: high.filter(|high| low.is_none_or(|low| low < *high)),
-        melodia: input.flags & 1 != 0,
-        inferred_onsets: input.flags & 2 != 0,
-        multiple_pitch_bends: input.flags & 4 != 0,
-        midi_tempo: 120.0,
-    };
-    let parity = input.flags & 8 != 0;
-    let mut transcript = music::Transcript::new(serde_json::json!({"app": "fuzz"}));
-    transcript.notes = notes_of(maps, &options, parity);
-    for note in &transcript.notes {
-        assert!(note.onset.is_finite() && note.offset.is_finite(), "{note:?}");
-        assert!((21..=108).contains(&note.pitch) && note.velocity <= 127, "{note:?}");
-        assert!(parity || (note.offset > note.onset && note.velocity > 0), "{note:?}");
-    }
-    for bends in [BendPolicy::PerPitch, BendPolicy::Monophonic] {
-        let midi = MidiOptions {
-            bends,
-            parity: parity.then_some(Package::BasicPitch),
-            ..MidiOptions::default()
-        };
-        music::midi::check(&music::midi::write(&transcript, &midi)).expect("our own file is a MIDI file");
-    }
-    if !parity {
+    if !heard.as_package {
         let json = transcript.to_json().expect("notes can be written");
         let again = music::Transcript::from_json(&json).expect("our own notes can be read");
-        assert_eq!(again.notes, transcript.notes);
+        assert_eq!(again, transcript);
     }
     music::csv::write(&transcript.notes);
     music::roll::terminal(&transcript.notes, 80, 24);
     music::roll::svg(&transcript.notes, "fuzz");
-});
+}

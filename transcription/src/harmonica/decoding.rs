@@ -84,9 +84,9 @@ pub fn decode(maps: &Maps, onset_threshold: f64, frame_threshold: f64) -> Vec<No
     notes
 }
 
-/// Halves round to even, as Python does; a note that is heard has a velocity.
+/// Halves round to even, as Python does; a note that is heard has a velocity, whatever the map says.
 fn velocity(activation: f32) -> u8 {
-    (activation * 127.0).round_ties_even().clamp(1.0, 127.0) as u8
+    ((activation * 127.0).round_ties_even() as u8).clamp(1, 127)
 }
 
 /// Seconds at which a frame sounds.
@@ -166,6 +166,9 @@ mod tests {
             (0.5, 64),
             (63.0 / 127.0, 63),
             (62.5 / 127.0, 62),
+            (-1.0, 1),
+            (f32::INFINITY, 127),
+            (f32::NAN, 1),
         ] {
             assert_eq!(super::velocity(activation), velocity, "{activation}");
         }

@@ -216,7 +216,7 @@ impl Shape {
                     rest.split('.').next()?.parse::<usize>().ok()
                 })
                 .max()
-                .map_or(0, |last| last + 1)
+                .map_or(0, |last| last.saturating_add(1))
         };
         let depth = number("input_depth", LARGEST)?.unwrap_or(BANDS);
         if depth != BANDS {
@@ -263,9 +263,22 @@ impl Shape {
         Ok(shape)
     }
 
-    fn check(&self) -> Result<(), String> {
-        if self.heads == 0 || self.head_width == 0 {
-            return Err("`num_heads` and `head_dim` are at least 1".into());
+    /// Before anything is built of sizes that a file says: a list of tensors, for one, is as long as they want it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let sizes = [
+            ("vocab_size", self.vocabulary),
+            ("emb_dim", self.width),
+            ("num_heads", self.heads),
+            ("head_dim", self.head_width),
+            ("mlp_dim", self.mlp_width),
+            ("max_encoder_length", self.frames),
+            ("max_decoder_length", self.positions),
+        ];
+        let fits = |size: usize| (1..=LARGEST).contains(&(size as u64));
+        if let Some((name, size)) = sizes.into_iter().find(|(_, size)| !fits(*size)) {
+            return Err(format!(
+                "`{name}` is {size}, a whole number from 1 to {LARGEST} is needed"
+            ));
         }
         if self.width < 4 {
             return Err("`emb_dim` is at least 4: positions have two waves or more".into());
@@ -308,6 +321,25 @@ mod tests {
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum();
         assert_eq!(count, 45_896_704);
+    }
+
+    #[test]
+    fn sizes_that_a_file_claims_are_bounded() {
+        assert_eq!(PUBLISHED.check(), Ok(()));
+        let layers = |encoder_layers| Shape {
+            encoder_layers,
+            ..PUBLISHED
+        };
+        assert_eq!(layers(0).check(), Ok(()));
+        assert!(layers(257).check().is_err() && layers(usize::MAX).check().is_err());
+        for (frames, positions) in [(0, 1_024), (256, usize::MAX)] {
+            let shape = Shape {
+                frames,
+                positions,
+                ..PUBLISHED
+            };
+            assert!(shape.check().is_err(), "{shape:?}");
+        }
     }
 
     #[test]

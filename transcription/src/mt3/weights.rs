@@ -87,7 +87,11 @@ impl Weights {
             (Some(text), _) => Shape::parse(text, found.keys().map(String::as_str), |name| {
                 found.get(name).cloned()
             })?,
-            (None, Some(about)) => about.config,
+            (None, Some(about)) => {
+                let wrong = |reason: String| format!("its metadata: {reason}");
+                about.config.check().map_err(wrong)?;
+                about.config
+            }
             (None, None) => PUBLISHED,
         };
         let hint = if config.is_none() && about.is_none() {
