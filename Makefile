@@ -110,7 +110,7 @@ e2e-nodepools: build ## workers on GPU nodes that the real Karpenter makes, spar
 	@scripts/nodepools.sh
 
 # Each goes on where the one before did not keep its promises; the whole fails at the end. Nor does `make -j` make them run at once: they would measure each other.
-bench: ## every benchmark, one after the other (an hour or more); what it prints: docs/performance.md
+bench: build ## every benchmark, one after the other (an hour or more); what it prints: docs/performance.md
 	@failed=; for part in queue models api; do $(MAKE) --no-print-directory bench-$$part || failed+=" bench-$$part"; done; [ -z "$$failed" ] || { echo "bench: not fine:$$failed" >&2; exit 1; }
 
 bench-queue: build ## the queue beside asynq, BullMQ and RQ, its cost at depth, and how soon a worker has a task (6 minutes, 2 GB of memory)
@@ -122,7 +122,7 @@ bench-api: build ## the API under 32 uploads of 100 MB and 1,000 event streams (
 bench-operator: build ## the operator before a real API server and controllers, pods played: latency, 1,000 workers taken away, 10,000 jobs, failover (15 minutes and the binaries; root; ARGS=--short: 4)
 	@scripts/bench/operator.sh $(ARGS)
 
-bench-models: ## time each network beside the published package, one after the other: the targets below, which take one alone
+bench-models: build ## time each network beside the published package, one after the other: the targets below, which take one alone
 	@failed=; for part in basic-pitch harmonica transkun mt3; do $(MAKE) --no-print-directory bench-$$part FILES= || failed+=" bench-$$part"; done; [ -z "$$failed" ] || { echo "bench: not fine:$$failed" >&2; exit 1; }
 
 bench-basic-pitch: models ## time Basic Pitch beside the published package: make bench-basic-pitch LENGTHS="40 600"

@@ -150,12 +150,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn engine(args: &Args) -> anyhow::Result<Engine> {
     let models = models(args)?;
     models.installed(&args.model)?;
-    if args.precision != Precision::F32 && args.device == DeviceChoice::Cpu && !args.libtorch {
-        ui::note(format!(
-            "warning: processors compute in float32, not in {}; --libtorch has bf16, --device cuda both",
-            args.precision
-        ));
-    }
     Ok(Engine::start(EngineConfig {
         device: args.device,
         threads: args.threads,
@@ -274,6 +268,14 @@ fn follow(
 fn report(args: &Args, plan: &Plan, finished: &Finished) {
     for warning in &finished.warnings {
         ui::note(format!("{}: warning: {warning}", plan.input.display()));
+    }
+    let computed = finished.transcript.provenance["precision"].as_str();
+    if let Some(computed) = computed.filter(|computed| *computed != args.precision.as_str()) {
+        ui::note(format!(
+            "{}: warning: computed in {computed}, not in {}: tf32 takes a GPU, bf16 a GPU or --libtorch, and not every network has them",
+            plan.input.display(),
+            args.precision
+        ));
     }
     let (count, wall_seconds) = (finished.transcript.notes.len(), finished.wall.as_secs_f64());
     if args.json {

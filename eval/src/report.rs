@@ -159,6 +159,7 @@ fn parts(page: &str) -> Result<(&str, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::{self, Kept};
     use crate::row::row;
     use crate::session::session;
 
@@ -225,6 +226,20 @@ mod tests {
                 "Measured 2026-11-28 (a CPU, 2 threads, build 0123456789): transkun. Another day or machine: speeds in brackets, not to be compared with the others."
             ]
         );
+    }
+
+    #[test]
+    fn the_page_in_git_shows_the_rows_of_the_file_in_git() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let kept = Kept::read(&root.join(kept::FILE)).unwrap().unwrap();
+        let page = fs_err::read_to_string(root.join(PAGE)).unwrap();
+        let (_, table, _) = parts(&page).unwrap();
+        let in_file: Vec<&str> = kept.rows.iter().map(|row| name(&row.label)).collect();
+        assert_eq!(names(table), in_file);
+        for row in &kept.rows {
+            let shown = format!("| {} | **{:.3}** ", name(&row.label), row.onset.mean);
+            assert!(table.contains(&shown), "{shown}");
+        }
     }
 
     #[test]

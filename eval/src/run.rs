@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.folder.join("results.json")
     };
     let mut kept = with_earlier(args, &store, Kept::new(corpus, stems(&clips)), &labels)?;
-    let session = Session::now(args.threads);
+    let session = Session::now(args.threads, &args.device);
     let mut pairs = Vec::new();
     for (model, label) in args.models.iter().zip(&labels) {
         eprintln!("eval: {label} ...");

@@ -12,13 +12,16 @@ pub(crate) struct Session {
     pub(crate) date: String,
     pub(crate) processor: String,
     pub(crate) threads: usize,
+    /// Where the networks ran: cpu, or the GPU's name.
+    #[serde(default = "cpu")]
+    pub(crate) device: String,
     /// The commit of the checkout; `-dirty` where it was changed.
     pub(crate) build: String,
 }
 
 impl Session {
     /// This run's. `threads`: 0 takes all cores.
-    pub(crate) fn now(threads: usize) -> Session {
+    pub(crate) fn now(threads: usize, device: &str) -> Session {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cpuinfo = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Session {
@@ -29,21 +32,29 @@ impl Session {
             } else {
                 threads.min(cores)
             },
+            device: match device {
+                "cpu" => cpu(),
+                gpu => graphics(gpu).unwrap_or_else(|| gpu.to_owned()),
+            },
             build: commit().unwrap_or_else(|| "unknown".to_owned()),
         }
     }
 
     /// Whether speeds of the two may stand side by side. Another build may: that it got quicker is what one wants to see.
     pub(crate) fn comparable(&self, other: &Session) -> bool {
-        (&self.date, &self.processor, self.threads)
-            == (&other.date, &other.processor, other.threads)
+        (&self.date, &self.processor, self.threads, &self.device)
+            == (&other.date, &other.processor, other.threads, &other.device)
     }
 
     /// As the page says it.
     pub(crate) fn words(&self) -> String {
         let plural = if self.threads == 1 { "" } else { "s" };
+        let beside = match self.device.as_str() {
+            "cpu" => String::new(),
+            gpu => format!(", {gpu}"),
+        };
         format!(
-            "{} ({}, {} thread{plural}, build {})",
+            "{} ({}, {} thread{plural}{beside}, build {})",
             self.date, self.processor, self.threads, self.build
         )
     }
@@ -57,6 +68,24 @@ fn processor(cpuinfo: &str) -> String {
         .find(|(key, _)| key.trim() == "model name")
         .map_or("unknown processor", |(_, name)| name.trim())
         .to_owned()
+}
+
+/// What rows were measured on before they said so.
+fn cpu() -> String {
+    "cpu".to_owned()
+}
+
+/// The name of the GPU that `cuda` or `cuda:N` means.
+fn graphics(device: &str) -> Option<String> {
+    let index = device.strip_prefix("cuda")?.trim_start_matches(':');
+    let output = Command::new("nvidia-smi")
+        .args(["--query-gpu=name", "--format=csv,noheader", "--id"])
+        .arg(if index.is_empty() { "0" } else { index })
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let name = String::from_utf8(output.stdout).ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn commit() -> Option<String> {
@@ -75,6 +104,7 @@ pub(crate) fn session(date: &str, processor: &str, threads: usize) -> Session {
         date: date.to_owned(),
         processor: processor.to_owned(),
         threads,
+        device: cpu(),
         build: "0123456789".to_owned(),
     }
 }
@@ -101,5 +131,9 @@ mod tests {
         ] {
             assert_eq!(today.comparable(&other), expected, "{other:?}");
         }
+        let mut on_a_gpu = today.clone();
+        on_a_gpu.device = "a GPU".to_owned();
+        assert!(!today.comparable(&on_a_gpu));
+        assert!(on_a_gpu.words().contains(", a GPU, build"));
     }
 }

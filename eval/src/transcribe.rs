@@ -105,9 +105,15 @@ fn by_wtt(model: &str, clips: &[Clip], args: &Args) -> Result<Transcribed> {
     if args.libtorch {
         command.arg("--libtorch");
     }
+    command.arg("--output").arg(&folder);
+    if args.precision != "f32" {
+        // Hours of what nobody asked for are not worth their end.
+        let mut alone = Command::new(command.get_program());
+        let first = alone.args(command.get_args()).arg(&warm_up);
+        first.stdout(Stdio::null()).status()?;
+        read(&folder, &warm_up, &args.precision)?;
+    }
     let output = command
-        .arg("--output")
-        .arg(&folder)
         .arg(&warm_up)
         .args(clips.iter().map(|clip| &clip.file))
         .stderr(Stdio::inherit())

@@ -26,11 +26,12 @@ static NEXT_JOB: AtomicU64 = AtomicU64::new(0);
 pub enum Role {
     /// Uploaded the first version's way and never started.
     Created,
-    Queued,
     /// Running, and its claim is live.
     Live,
     Succeeded,
     Failed,
+    /// After those that claim: a claim takes what waits longest.
+    Queued,
     Cancelled,
     Deleted,
     /// An operator's, suspended.
@@ -39,10 +40,10 @@ pub enum Role {
 
 pub const ROLES: [Role; 8] = [
     Role::Created,
-    Role::Queued,
     Role::Live,
     Role::Succeeded,
     Role::Failed,
+    Role::Queued,
     Role::Cancelled,
     Role::Deleted,
     Role::Job,
@@ -70,7 +71,9 @@ impl Ground {
         for role in ROLES {
             known.push(make(client, role).await);
         }
-        Ground { known }
+        let ground = Ground { known };
+        ground.check(client).await;
+        ground
     }
 
     pub fn of(&self, role: Role) -> &Known {
@@ -80,10 +83,27 @@ impl Ground {
     /// Makes anew what is not any more what it should be.
     pub async fn mend(&mut self, client: &Client) {
         client.drain().await;
+        let mut claimed = false;
         for role in ROLES {
-            if !holds(client, role, self.of(role)).await {
+            // What waited was claimed on the way to the one that was to be.
+            let taken = role == Role::Queued && claimed;
+            if taken || !holds(client, role, self.of(role)).await {
                 self.known[role as usize] = make(client, role).await;
+                claimed |= matches!(role, Role::Live | Role::Succeeded | Role::Failed);
             }
+        }
+        if claimed {
+            self.check(client).await;
+        }
+    }
+
+    async fn check(&self, client: &Client) {
+        for role in ROLES {
+            let known = self.of(role);
+            assert!(
+                holds(client, role, known).await,
+                "{known:?} is not {role:?} any more"
+            );
         }
     }
 

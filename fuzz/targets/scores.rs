@@ -30,7 +30,8 @@ fuzz_target!(|input: &[u8]| {
                 ..MidiOptions::default()
             };
             let midi = music::midi::write(&transcript, &options);
-            if parity.is_none() {
+            // Basic Pitch's is held to it in `notes`, for notes that it can give.
+            if parity != Some(Package::BasicPitch) {
                 music::midi::check(&midi).expect("our own file is a MIDI file");
             }
         }

@@ -1,6 +1,6 @@
 """Times Harmonica beside the published package in both of its modes: warm and stage by stage, then an hour's memory.
 
-Sides take turns, round by round, on the same recording and with the same number of threads. The package in float32 must find the same notes, else the
+Sides take turns, round by round, on the same recording and with the same number of threads. The package in float32 must find the same notes (all but 2 % at most), else the
 run is void; in its default, bfloat16, it finds others, and does not run at all on processors for which oneDNN has no bfloat16 LSTM (those without AVX-512). How much of the processor each uses is told in multiply-adds that are really done (by the package:
 as the network is written), beside a matrix product and beside multiply-adds on registers alone, both measured between the rounds. Settings come from the environment: THREADS (all cores), ROUNDS (5), SECONDS (40),
 WTT (target/release/wtt), HOUR=0 leaves the hour out.

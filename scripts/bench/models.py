@@ -1,6 +1,6 @@
 """Times Basic Pitch beside the published package on onnxruntime: warm and stage by stage, cold from command to file, memory, an hour.
 
-Both sides take turns, round by round, on the same recordings and with the same number of threads. Their notes must be equal (`same_notes`), else the run
+Both sides take turns, round by round, on the same recordings and with the same number of threads. All but 2 % of their notes must be equal (`same_notes`), else the run
 is void. It ends with what was promised, and with status 1 if some of it was not kept: on recordings of 40 s and more at least 3 times as fast, warm and with
 the same threads, and 5 times cold; an hour in less than 600 MB.
 Settings come from the environment: THREADS (all cores), ROUNDS (7; fewer for long recordings), WTT (target/release/wtt), HOUR=0 leaves the hour out.

@@ -52,4 +52,9 @@ python=$(environment)
 case ${MODELS-harmonica} in *harmonica*) target/release/wtt models pull harmonica ;; esac
 case ${MODELS-transkun} in *transkun*) target/release/wtt models pull transkun ;; esac
 target/release/eval "$@"
-"$python" scripts/eval/crosscheck.py target/eval/pairs.json
+folder=target/eval
+while [ $# -gt 0 ]; do
+    case $1 in --folder) folder=${2:-} ;; --folder=*) folder=${1#--folder=} ;; esac
+    shift
+done
+"$python" scripts/eval/crosscheck.py "$folder/pairs.json" || die "mir_eval counts differently: the rows of this run, in the documents too with --write-docs, are not to be trusted (git checkout docs takes them back)"

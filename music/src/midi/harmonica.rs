@@ -24,7 +24,7 @@ pub(super) fn track(transcript: &Transcript, clock: &Clock) -> Vec<Event> {
             0 => UNKNOWN_VELOCITY,
             known => known,
         };
-        // Onset and length are rounded to float32, each by itself, and so is their sum: from the ninth minute on a tick may be another.
+        // Onset and length are rounded to float32, each by itself, and so is their sum: ends from the fifth minute on, onsets from the ninth, may lie on another tick.
         let (onset, length) = (note.onset as f32, (note.offset - note.onset) as f32);
         let begin = tick(onset, clock);
         let end = tick(onset + length, clock).max(begin + 1);
