@@ -71,7 +71,7 @@ pub(crate) struct Args {
     precision: Precision,
 
     /// Libtorch's operations on the CPU too, not our own: slower, for comparisons
-    #[arg(long)]
+    #[arg(long, env = "WTT_LIBTORCH")]
     libtorch: bool,
 
     /// CPU threads of the network; fewer leave room for other work, 0 takes all cores
