@@ -139,6 +139,19 @@ fn wrong_weights_are_refused_by_name() {
         "decoder.layers.2.",
     );
     says(&good, Some("[]"), "JSON");
+    // Sizes that the file itself claims.
+    let ours = weights("weights.safetensors")
+        .to_safetensors(Profile::Seed)
+        .unwrap();
+    let (_, header) = SafeTensors::read_metadata(&ours).unwrap();
+    let mut about = header.metadata().clone().unwrap();
+    let sizes = about.get_mut("mt3").unwrap();
+    let honest = sizes.clone();
+    *sizes = honest.replacen("_encoder_layers\":2", "_encoder_layers\":1000", 1);
+    assert_ne!(*sizes, honest);
+    let tensors = SafeTensors::deserialize(&ours).unwrap().tensors();
+    let claims = safetensors::serialize(tensors, Some(about)).unwrap();
+    says(&claims, None, "its metadata: ");
     // A name changed in place: one is missing, another too many.
     let at = good.windows(7).position(|name| name == b".norm3.").unwrap();
     let mut renamed = good.clone();
